@@ -1,0 +1,50 @@
+# Countersign: make demo shows it at work, make test passes the tests.
+
+TOOL     = go tool -modfile=tools.mod
+FUZZTIME = 20s
+# A folder with PDFs (pdf/) and mails (mail/) to try the readers on; not needed.
+CORPUS  ?= ../shared/corpus
+# The number of times the kill test kills the daemon.
+KILLS   ?= 200
+
+.PHONY: build demo test deps check fuzz bench corpus kill clean
+
+build:
+	go build -o bin/ ./cmd/countersign
+
+demo: build
+	bin/countersign demo
+
+test:
+	scripts/deps check
+	go test -race -shuffle=on ./...
+
+deps:
+	scripts/deps install
+
+check:
+	test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)"
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go fix -diff ./...
+	go mod tidy -diff
+	go mod verify
+
+# Fuzzes each target for FUZZTIME.
+fuzz:
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	  go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+# Runs the readers over real PDFs and mails and prints what became of them.
+corpus:
+	CORPUS=$(abspath $(CORPUS)) go test -count=1 -v -run Corpus ./...
+
+# Kills the daemon KILLS times over the contract flow and compares what people got.
+kill:
+	KILLS=$(KILLS) go test -count=1 -v -timeout 30m -run TestKill ./cmd/countersign
+
+clean:
+	rm -rf bin

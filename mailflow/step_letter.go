@@ -1,0 +1,256 @@
+package mailflow
+
+import (
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// send fixes what is random about a letter and puts it into the outbox.
+func (d *step) send(l Letter) {
+	r := d.r
+	r.Letters++
+	suffix := itoa(r.Letters) + "-" + string(l.Kind)
+	if l.Party != "" {
+		suffix += "-" + l.Party
+	}
+	rnd := d.random("letter " + suffix)
+	l.From = r.Address
+	l.Date = d.now
+	l.Boundary = hex.EncodeToString(rnd[:16])
+	id := base32Lower.EncodeToString(rnd[16:])
+	l.MessageID = strings.Join([]string{"cs", r.Ref, l.Party, itoa(r.Letters), id}, ".") + "@" + Domain(r.Address)
+	if r.ID == "" { // a refusal belongs to no request
+		e := Effect{Key: "letter/" + id + "-" + string(l.Kind), Kind: EffectLetter, Due: d.now, Letter: &l}
+		d.out.Effects = append(d.out.Effects, e)
+		return
+	}
+	if l.Kind != LetterNote {
+		l.Bounce = "b-" + base32Lower.EncodeToString(d.random("bounce " + suffix))[:TokenLen]
+	}
+	key := d.key(EffectLetter, suffix)
+	d.effect(EffectLetter, suffix, d.now).Letter = &l
+	r.Deliveries = append(r.Deliveries, Delivery{
+		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID,
+		State: DeliveryQueued, At: d.now,
+	})
+}
+
+// toParty sends a letter to a party, threaded with what that party got before.
+func (d *step) toParty(p *Party, l Letter) {
+	l.Party, l.To, l.TokenVersion = p.ID, p.Address, p.TokenVersion
+	if l.References == nil {
+		if p.Role == RoleSender {
+			l.References = appendID(d.r.Draft.References, d.r.Draft.MessageID)
+		}
+		for _, old := range d.r.Deliveries {
+			if old.Party == p.ID {
+				l.References = appendID(l.References, old.MessageID)
+			}
+		}
+	}
+	d.send(l)
+}
+
+// The bounds on notes: a help answer at most once a day and three times in all;
+// notes about codes are bounded by the tries, but not by the day.
+const (
+	maxNotes     = 3
+	maxCodeNotes = 16
+)
+
+// noteAllowed counts a note and says whether it may be sent.
+func (d *step) noteAllowed(p *Party, n Note) bool {
+	if p.Notes == nil {
+		p.Notes = make(map[Note]NoteCount)
+	}
+	c := p.Notes[n]
+	switch n {
+	case NoteWrongCode, NoteExpiredCode, NoteUsedCode, NoteOldCode:
+		if c.N >= maxCodeNotes {
+			return false
+		}
+	default:
+		if c.N >= maxNotes || c.N > 0 && d.now.Sub(c.Last) < 24*time.Hour {
+			return false
+		}
+	}
+	p.Notes[n] = NoteCount{N: c.N + 1, Last: d.now}
+	return true
+}
+
+// note tells a party why its mail changed nothing.
+func (d *step) note(p *Party, n Note, m Mail) { d.noteWith(p, n, m, Letter{}) }
+
+func (d *step) noteWith(p *Party, n Note, m Mail, l Letter) {
+	if !d.noteAllowed(p, n) {
+		return
+	}
+	l.Kind, l.Note = LetterNote, n
+	l.Token = !d.r.State.Terminal() && d.r.State != StateDelivering && p.Role != RoleSender
+	l.References = appendID(m.References, m.MessageID)
+	d.toParty(p, l)
+}
+
+// stranger deals with an answer that carries a party's token but comes from
+// somebody else: the owner is told, and the stranger too, if the mail is proven to
+// be theirs; nobody else is written to, as a forged From would make us a source of
+// backscatter.
+func (d *step) stranger(p *Party, m Mail, proven bool) {
+	if proven && d.noteAllowed(p, NoteNotYou) {
+		d.send(Letter{
+			Kind: LetterNote, Note: NoteNotYou, To: m.From, About: p.ID,
+			References: appendID(m.References, m.MessageID),
+		})
+	}
+	d.owner(NoteStranger, p, m.From.Addr)
+}
+
+// owner tells the sender of the draft that a party needs attention.
+func (d *step) owner(n Note, about *Party, detail string) {
+	if d.r.State.Terminal() || !d.noteAllowed(about, n) {
+		return
+	}
+	d.toParty(d.r.Sender(), Letter{Kind: LetterOwner, Note: n, About: about.ID, Detail: detail})
+}
+
+// previews are R0 of all documents, as approvers and signers see them.
+func (d *step) previews() []Attachment {
+	var as []Attachment
+	for _, doc := range d.r.Documents {
+		as = append(as, Attachment{Name: doc.Name, Type: "application/pdf", Blob: doc.R0, Size: doc.R0Size})
+	}
+	return as
+}
+
+// deliverAll sends the signed documents to everyone, once to each address.
+func (d *step) deliverAll() {
+	var as []Attachment
+	for _, doc := range d.r.Documents {
+		as = append(as, Attachment{Name: signedName(doc.Name), Type: "application/pdf", Blob: doc.Revision, Size: doc.RevisionSize})
+	}
+	for _, p := range d.once(func(*Party) bool { return true }) {
+		d.toParty(p, Letter{Kind: LetterResult, Attach: as})
+	}
+	d.audit("signed", "", "h", d.r.H)
+}
+
+// once returns the parties that want says, one for each address.
+func (d *step) once(want func(*Party) bool) []*Party {
+	var ps []*Party
+	for i := range d.r.Parties {
+		p := &d.r.Parties[i]
+		same := func(q *Party) bool { return SameAddr(p.Address.Addr, q.Address.Addr) }
+		if want(p) && !slices.ContainsFunc(ps, same) {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+func signedName(name string) string {
+	base := name
+	if i := len(name) - len(".pdf"); i > 0 && strings.EqualFold(name[i:], ".pdf") {
+		base = name[:i]
+	}
+	return base + "-signed.pdf"
+}
+
+// advanceDelivery completes the request once each result is with our relay, or
+// refused by it for good.
+func (d *step) advanceDelivery() {
+	for _, l := range d.r.Deliveries {
+		if l.Kind == LetterResult && l.State == DeliveryQueued {
+			return
+		}
+	}
+	d.r.State = StateCompleted
+	d.audit("completed", "", "h", d.r.H)
+}
+
+// end makes the request terminal and tells everyone concerned: the sender and all
+// who were asked.
+func (d *step) end(state State, kind LetterKind, reason, by string) {
+	r := d.r
+	r.State, r.Ended, r.EndedBy = state, reason, by
+	d.drop(d.key(EffectExpire, ""))
+	for i := range r.Documents {
+		for _, a := range r.Documents[i].Signatures {
+			ref := AttemptRef{Document: i, Slot: a.Slot, N: a.N}.String()
+			d.drop(d.key(EffectIntent, ref), d.key(EffectSign, ref), d.key(EffectTimestamp, ref))
+		}
+	}
+	d.drop(d.key(EffectPrepare, itoa(r.Asks)))
+	d.audit(string(state), by, "h", r.H)
+	for _, p := range d.once(func(p *Party) bool { return p.ID == "p0" || !p.Asked.IsZero() }) {
+		d.toParty(p, Letter{Kind: kind, Reason: reason, About: by})
+	}
+}
+
+// delivered records what became of a letter.
+func (d *step) delivered(key string, state DeliveryState, text string) *Delivery {
+	for i := range d.r.Deliveries {
+		l := &d.r.Deliveries[i]
+		if l.Key != key {
+			continue
+		}
+		l.State, l.At, l.Text = state, d.now, text
+		d.audit("letter "+string(state), l.Party, "letter", key)
+		if d.r.State == StateDelivering {
+			d.advance()
+		}
+		return l
+	}
+	d.audit("ignored", "", "event", "delivery", "letter", key)
+	return nil
+}
+
+// refused records a letter that cannot be delivered, and tells the owner, unless it
+// was a letter to the owner.
+func (d *step) refused(ev RelayRefused) {
+	l := d.delivered(ev.Key, DeliveryRefused, ev.Text)
+	if l == nil || l.Party == "p0" || l.Kind == LetterNote {
+		return
+	}
+	d.toParty(d.r.Sender(), Letter{Kind: LetterUndeliverable, About: l.Party, Detail: ev.Text})
+}
+
+// Moot reports whether a letter that waits in the outbox has lost its purpose: the
+// request ended, or the code it tells has expired or was replaced.
+func Moot(r Request, l Letter, now time.Time) bool {
+	switch l.Kind {
+	case LetterAsk, LetterApprove, LetterInvite:
+		return r.State.Terminal()
+	case LetterCode:
+		p := r.Party(l.Party)
+		if r.State.Terminal() || p == nil || p.State != PartyCoding || len(p.Challenges) != l.Challenge {
+			return true
+		}
+		return !now.Before(p.Challenges[l.Challenge-1].Expires)
+	}
+	return false
+}
+
+// moot records a letter that was not sent. A code that expired before our relay
+// took it over never reached its signer: it is replaced by one with new time, which
+// does not count as another code.
+func (d *step) moot(ev LetterMoot) {
+	l := d.delivered(ev.Key, DeliveryMoot, "")
+	if l == nil || l.Kind != LetterCode || d.r.State.Terminal() {
+		return
+	}
+	p := d.r.Party(l.Party)
+	if p == nil || p.State != PartyCoding {
+		return
+	}
+	c := &p.Challenges[len(p.Challenges)-1]
+	if d.now.Before(c.Expires) {
+		return
+	}
+	c.Issued, c.Expires = d.now, d.now.Add(d.r.Terms.CodeLife)
+	d.sendCode(p, nil)
+}
