@@ -93,6 +93,7 @@ type (
 		Name    string // "Name:" line after AGREE
 		CodeFor int
 		Problem string // why it is unclear, for people
+		BadName bool   // it is unclear because of its "Name:" line
 	}
 
 	// IntentMade reports that the bytes of one signature are fixed.

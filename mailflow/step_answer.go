@@ -115,7 +115,11 @@ func (d *step) signer(p *Party, ev AnswerReceived) {
 	case CommandRemark:
 		d.ignore(p, ev, NoteRemark)
 	default:
-		d.ignore(p, ev, NoteUnclear)
+		n := NoteUnclear
+		if ev.BadName {
+			n = NoteBadName
+		}
+		d.ignore(p, ev, n)
 	}
 }
 

@@ -17,8 +17,8 @@ type BlobWriter interface {
 	io.Writer
 	// Commit makes the file durable under its SHA-256, which it returns in hex.
 	Commit() (digest string, size int64, err error)
-	// Abort throws the file away; after Commit it does nothing.
-	Abort()
+	// Close throws the file away; after Commit it does nothing.
+	io.Closer
 }
 
 // Blobs keeps documents, raw mails and signed files, named by their SHA-256 in

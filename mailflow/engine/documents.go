@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"countersign/mailflow"
+	"countersign/mailflow/message"
+	"countersign/mailflow/reply"
+	"countersign/mailflow/rules"
+)
+
+// facts gathers what the rules look at. lines and docs are what earlier mails of
+// the same draft gave.
+func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Document) (rules.Facts, []mailflow.Problem, error) {
+	f := rules.Facts{
+		Mailbox: a.box.Name, Address: a.box.Address, From: a.mail.From, Level: a.mail.Level,
+		Subject: a.msg.Subject, To: a.msg.To, Cc: a.msg.Cc,
+	}
+	for _, tag := range a.tags {
+		if mailflow.ClassifyTag(tag) == mailflow.TagRule {
+			f.Tags = append(f.Tags, tag)
+		}
+	}
+	if a.in.Truncated {
+		f.Lines, f.Documents = lines, docs
+		return f, []mailflow.Problem{{
+			Kind: mailflow.ProblemMailTooLarge, Args: []string{rules.Bytes(a.in.Size), rules.Bytes(e.cfg.Limits.Mail)},
+		}}, nil
+	}
+	more, bad := reply.Lines(reply.From(a.msg))
+	f.Lines, f.LineProblems = mailflow.MergeLines(lines, more), bad
+	fresh, problems, err := e.documents(a.msg)
+	if err != nil {
+		return f, nil, err
+	}
+	if f.Documents = fresh; len(fresh) == 0 && len(problems) == 0 {
+		f.Documents = docs
+	}
+	return f, problems, nil
+}
+
+// documents stores the PDFs of a draft, and says what is wrong with those that
+// cannot be taken. If one of them cannot, none is: a sender who mails three
+// documents wants three signed.
+func (e *Engine) documents(m *message.Message) ([]mailflow.Document, []mailflow.Problem, error) {
+	var docs []mailflow.Document
+	var problems []mailflow.Problem
+	var pdfs []*message.Part
+	for _, part := range m.Attachments {
+		if part.IsPDF() {
+			pdfs = append(pdfs, part)
+		}
+	}
+	if len(pdfs) > e.cfg.Limits.Documents {
+		return nil, []mailflow.Problem{{
+			Kind: mailflow.ProblemTooMany, Args: []string{fmt.Sprint(len(pdfs)), fmt.Sprint(e.cfg.Limits.Documents)},
+		}}, nil
+	}
+	for _, part := range pdfs {
+		doc, problem, err := e.document(part, docs)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case problem != nil:
+			problems = append(problems, *problem)
+		default:
+			docs = append(docs, doc)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, problems, nil
+	}
+	return docs, nil, nil
+}
+
+// errTooLarge reports an attachment above the limit.
+var errTooLarge = errors.New("above the limit")
+
+func (e *Engine) document(part *message.Part, before []mailflow.Document) (mailflow.Document, *mailflow.Problem, error) {
+	name := uniqueName(part.Filename, before)
+	digest, n, err := e.put(&limited{r: part.Open(), left: e.cfg.Limits.Document})
+	switch {
+	case errors.Is(err, errTooLarge):
+		return mailflow.Document{}, &mailflow.Problem{
+			Kind: mailflow.ProblemTooLarge, Args: []string{name, "more than " + rules.Bytes(e.cfg.Limits.Document), rules.Bytes(e.cfg.Limits.Document)},
+		}, nil
+	case err != nil:
+		return mailflow.Document{}, nil, fmt.Errorf("storing the attachment %q: %w", name, err)
+	}
+	return mailflow.Document{Name: name, Original: mailflow.Blob(digest), Size: n}, nil, nil
+}
+
+// uniqueName keeps the names of one request's documents apart.
+func uniqueName(name string, before []mailflow.Document) string {
+	if name == "" {
+		name = "document.pdf"
+	}
+	base, ext := name, ""
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		base, ext = name[:i], name[i:]
+	}
+	taken := func(d mailflow.Document) bool { return strings.EqualFold(d.Name, name) }
+	for n := 2; slices.ContainsFunc(before, taken); n++ {
+		name = fmt.Sprintf("%s (%d)%s", base, n, ext)
+	}
+	return name
+}
+
+// limited fails once more than left bytes are read.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
