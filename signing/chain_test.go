@@ -1,0 +1,276 @@
+package signing_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"countersign/signing"
+	"countersign/signing/pades"
+	"countersign/signing/pdf"
+)
+
+var wanted = []pades.FieldSpec{{Name: "Seal"}, {Name: "Signature1"}, {Name: "Signature2"}}
+
+func section(b []byte) *io.SectionReader {
+	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
+}
+
+// sign runs one signature from intent to checked result, with the intent stored
+// as JSON in between, as the daemon does.
+func sign(t testing.TB, base []byte, key *softKey, p signing.Params) ([]byte, error) {
+	t.Helper()
+	p.Chain, p.SigningTime = key.chain, now
+	made, err := signing.NewIntent(bytes.NewReader(base), int64(len(base)), p)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := json.Marshal(made)
+	check(t, err)
+	var in signing.Intent
+	check(t, json.Unmarshal(stored, &in))
+	ticket, err := signing.NewTicket(in)
+	check(t, err)
+	sig, err := ticket.Sign(t.Context(), key)
+	check(t, err)
+	var out bytes.Buffer
+	res, err := signing.Finish(&out, bytes.NewReader(base), in, signing.Proof{Signature: sig})
+	check(t, err)
+	if int64(out.Len()) != res.Size {
+		t.Fatalf("Finish wrote %d bytes and says %d", out.Len(), res.Size)
+	}
+	check(t, signing.Check(bytes.NewReader(out.Bytes()), res.Size, in))
+	return out.Bytes(), nil
+}
+
+// signChain prepares a file and lets a seal (certifying, where allowed) and two signers sign.
+func signChain(t testing.TB, base []byte, keys []*softKey, certification int) ([]byte, error) {
+	t.Helper()
+	var buf bytes.Buffer
+	_, names, err := signing.Prepare(&buf, section(base), wanted)
+	if err != nil {
+		return nil, err
+	}
+	cur := buf.Bytes()
+	if !bytes.HasPrefix(cur, base) {
+		t.Fatal("R0 does not begin with the draft")
+	}
+	for i, name := range names {
+		p := signing.Params{Field: name, Name: "Zoë (Test)", Reason: "Agreed"}
+		if i == 0 {
+			p.Certification = certification
+		}
+		next, err := sign(t, cur, keys[i%len(keys)], p)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.HasPrefix(next, cur) {
+			t.Fatalf("signing %q changed bytes that were there before", name)
+		}
+		cur = next
+	}
+	return cur, nil
+}
+
+// rewritten lets qpdf write the sample in another form.
+func rewritten(t testing.TB, base []byte, args ...string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.pdf")
+	code, text := tool(t, append([]string{"qpdf", "--static-id", save(t, base), out}, args...)...)
+	if code != 0 {
+		t.Fatalf("qpdf %v: %s", args, text)
+	}
+	b, err := os.ReadFile(out)
+	check(t, err)
+	return b
+}
+
+// updated replaces and adds objects of a file.
+func updated(t testing.TB, base []byte, change func(*pdf.File, *pdf.Update)) []byte {
+	t.Helper()
+	f, err := pdf.Open(bytes.NewReader(base), int64(len(base)))
+	check(t, err)
+	u := f.NewUpdate()
+	change(f, u)
+	inc, err := u.Finish()
+	check(t, err)
+	return append(bytes.Clone(base), inc...)
+}
+
+func firstPage(t testing.TB, f *pdf.File) pdf.Object {
+	t.Helper()
+	page, err := f.FirstPage()
+	check(t, err)
+	return page
+}
+
+// withForm adds a text field named Seal. With indirect, the form, its fields and the
+// page's annotations are objects of their own.
+func withForm(t testing.TB, base []byte, indirect bool) []byte {
+	return updated(t, base, func(f *pdf.File, u *pdf.Update) {
+		page, field := firstPage(t, f), u.Alloc()
+		u.Set(field, fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Tx /T (Seal) /F 4 /Rect [50 50 90 70] /P %s >>", page.Ref))
+		list := []byte("[" + field.String() + "]")
+		place := func(b []byte) []byte {
+			if !indirect {
+				return b
+			}
+			ref := u.Alloc()
+			u.Set(ref, b)
+			return []byte(ref.String())
+		}
+		form := fmt.Appendf(nil, "<< /Fields %s /DA (/Helv 0 Tf 0 g) >>", place(list))
+		u.Set(page.Ref, page.Value.With(pdf.Change{Key: "Annots", Raw: place(list)}, pdf.Change{Key: "Rotate", Raw: []byte("90")}))
+		u.Set(f.Catalog().Ref, f.Catalog().Value.With(pdf.Change{Key: "AcroForm", Raw: place(form)}))
+	})
+}
+
+func samples(t testing.TB) map[string][]byte {
+	base := pdf.Sample("Contract", []string{"Party A and Party B agree.", "That is all."})
+	three := rewritten(t, base, "--pages", ".", save(t, base), save(t, base), "--")
+	return map[string][]byte{
+		"sample":             base,
+		"no last newline":    bytes.TrimRight(base, "\n"),
+		"three pages":        three,
+		"objstm":             rewritten(t, three, "--object-streams=generate"),
+		"linearized":         rewritten(t, three, "--linearize"),
+		"linearized, objstm": rewritten(t, three, "--linearize", "--object-streams=generate"),
+		"form":               withForm(t, base, false),
+		"indirect form":      withForm(t, base, true),
+		"form, objstm":       withForm(t, rewritten(t, three, "--object-streams=generate"), true),
+	}
+}
+
+// TestChain: R0, a certifying seal and two signers, on every form of file, with
+// outside readers as judges.
+func TestChain(t *testing.T) {
+	keys := newKeys(t, "p256", "p384", "rsa")
+	for name, base := range samples(t) {
+		t.Run(name, func(t *testing.T) {
+			out, err := signChain(t, base, keys, 2)
+			check(t, err)
+			if code, text := qpdf(t, out); code != 0 {
+				t.Errorf("qpdf --check: %s", text)
+			}
+			if valid, text := pdfsig(t, out); valid != 3 || strings.Count(text, "Total document signed") != 1 {
+				t.Errorf("pdfsig: %s", text)
+			}
+		})
+	}
+}
+
+// TestEd25519 is apart, as pdfsig does not know that algorithm.
+func TestEd25519(t *testing.T) {
+	out, err := signChain(t, pdf.Sample("x", nil), newKeys(t, "ed25519"), 0)
+	check(t, err)
+	if code, text := qpdf(t, out); code != 0 {
+		t.Errorf("qpdf --check: %s", text)
+	}
+}
+
+// TestDictionary: the seal's field got a free name, the certification is in the catalog.
+func TestDictionary(t *testing.T) {
+	keys := newKeys(t, "p256")
+	out, err := signChain(t, withForm(t, pdf.Sample("x", nil), true), keys, 2)
+	check(t, err)
+	f, err := pdf.Open(bytes.NewReader(out), int64(len(out)))
+	check(t, err)
+	fields, err := f.SignatureFields()
+	check(t, err)
+	var names []string
+	for _, fd := range fields {
+		names = append(names, fd.Name)
+		if fd.SubFilter != "ETSI.CAdES.detached" || !fd.Signed {
+			t.Errorf("field %q: %s, signed %v", fd.Name, fd.SubFilter, fd.Signed)
+		}
+	}
+	if got := strings.Join(names, " "); got != "Seal_2 Signature1 Signature2" || fields[0].DocMDP != 2 || fields[1].DocMDP != 0 {
+		t.Errorf("fields %s, DocMDP %d", got, fields[0].DocMDP)
+	}
+	mdp, ok := f.Catalog().Value.Get("Perms").Get("DocMDP").Ref()
+	if !ok || mdp != fields[0].Signature {
+		t.Error("the catalog does not name the certification")
+	}
+	if !bytes.Contains(out, []byte("/M (D:20260304050607Z)")) {
+		t.Error("the signing time is missing")
+	}
+}
+
+// TestLocked: what a signature forbids is refused.
+func TestLocked(t *testing.T) {
+	keys := newKeys(t, "p256")
+	prepared := func(certification int) []byte {
+		var buf bytes.Buffer
+		_, names, err := signing.Prepare(&buf, section(pdf.Sample("x", nil)), wanted)
+		check(t, err)
+		out, err := sign(t, buf.Bytes(), keys[0], signing.Params{Field: names[0], Certification: certification})
+		check(t, err)
+		return out
+	}
+	lock := func(params string) []byte {
+		return updated(t, prepared(0), func(f *pdf.File, u *pdf.Update) {
+			fields, err := f.SignatureFields()
+			check(t, err)
+			o := fields[0].Object
+			u.Set(o.Ref, o.Value.With(pdf.Change{Key: "Lock", Raw: []byte("<< /Type /SigFieldLock " + params + " >>")}))
+		})
+	}
+	for name, c := range map[string]struct {
+		base []byte
+		p    signing.Params
+		want pdf.Reason
+	}{
+		"P=1":                    {prepared(1), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+		"P=2":                    {prepared(2), signing.Params{Field: "Signature1"}, ""},
+		"second certification":   {prepared(2), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
+		"certification too late": {prepared(0), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
+		"signed field":           {prepared(0), signing.Params{Field: "Seal"}, pdf.ReasonLocked},
+		"lock all":               {lock("/Action /All"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+		"lock this":              {lock("/Action /Include /Fields [(Signature1)]"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+		"lock other":             {lock("/Action /Include /Fields [(Signature2) (Sig)]"), signing.Params{Field: "Signature1"}, ""},
+		"lock others":            {lock("/Action /Exclude /Fields [(Signature1)]"), signing.Params{Field: "Signature1"}, ""},
+		"lock rest":              {lock("/Action /Exclude /Fields [(Signature2)]"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+		"lock level 1":           {lock("/Action /Include /Fields [] /P 1"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := sign(t, c.base, keys[0], c.p)
+			re, refused := errors.AsType[*pdf.RefusedError](err)
+			if c.want == "" && err != nil || c.want != "" && (!refused || re.Reason != c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			err = prepareMore(c.base)
+			if _, refused := errors.AsType[*pdf.RefusedError](err); name == "P=1" && !refused {
+				t.Errorf("a field was added to a file locked with P=1: %v", err)
+			}
+		})
+	}
+}
+
+func prepareMore(base []byte) error {
+	_, _, err := signing.Prepare(io.Discard, section(base), wanted)
+	return err
+}
+
+// TestDamagedSignature: a file with a signature that does not cover its revision is refused.
+func TestDamagedSignature(t *testing.T) {
+	out, err := signChain(t, pdf.Sample("x", nil), newKeys(t, "p256"), 2)
+	check(t, err)
+	shorter := regexp.MustCompile(`/ByteRange \[0 (\d+) (\d+) (\d)`)
+	for name, b := range map[string][]byte{
+		"range moved": shorter.ReplaceAll(out, []byte("/ByteRange [1 $1 $2 $3")),
+		"range short": shorter.ReplaceAll(out, []byte("/ByteRange [0 $1 $2 0")),
+		"no numbers":  bytes.ReplaceAll(out, []byte("/ByteRange [0 "), []byte("/ByteRange [n ")),
+		"no contents": bytes.ReplaceAll(out, []byte("/Contents <30"), []byte("/Contentz <30")),
+	} {
+		if err := prepareMore(b); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package pades
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"countersign/signing/pdf"
+)
+
+// A FieldSpec asks for a new signature field.
+type FieldSpec struct {
+	// Name is the field's name, 1 to 64 characters, without a full stop (ISO
+	// 32000-2, 12.7.4.2). If the form has it already, "_2", "_3" … is appended.
+	Name string
+}
+
+// sigFlags says that the form has signatures and may only be appended to
+// (SignaturesExist and AppendOnly, ISO 32000-2, Table 225).
+const sigFlags = 3
+
+// Prepare returns the increment that adds empty, invisible signature fields to
+// the form and to the first page, and the names they got, in order. File and
+// increment together are R0, the document that everybody reads and signs.
+func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string, err error) {
+	if len(fields) == 0 {
+		return nil, nil, errors.New("pades: no signature field to add")
+	}
+	if names, err = uniqueNames(f, fields); err != nil {
+		return nil, nil, err
+	}
+	if err := f.CheckStructure(); err != nil {
+		return nil, nil, err
+	}
+	page, err := f.FirstPage()
+	if err != nil {
+		return nil, nil, err
+	}
+	e := newEdit(f)
+	var refs []pdf.Ref
+	for _, name := range names {
+		ref := e.Alloc()
+		e.Set(ref, widget(name, page.Ref))
+		refs = append(refs, ref)
+	}
+	if err := e.addToForm(refs); err != nil {
+		return nil, nil, err
+	}
+	if err := e.addToPage(page, refs); err != nil {
+		return nil, nil, err
+	}
+	increment, err = e.finish()
+	return increment, names, err
+}
+
+// An edit is an update that may change the catalog in several ways at once.
+type edit struct {
+	*pdf.Update
+	f       *pdf.File
+	catalog []pdf.Change
+}
+
+func newEdit(f *pdf.File) *edit { return &edit{Update: f.NewUpdate(), f: f} }
+
+func (e *edit) finish() ([]byte, error) {
+	if c := e.f.Catalog(); len(e.catalog) > 0 {
+		e.Set(c.Ref, c.Value.With(e.catalog...))
+	}
+	return e.Finish()
+}
+
+// uniqueNames checks the wanted names and that signatures in the file allow them.
+func uniqueNames(f *pdf.File, fields []FieldSpec) ([]string, error) {
+	var names []string
+	taken := map[string]bool{}
+	for _, spec := range fields {
+		if err := checkName(spec.Name); err != nil {
+			return nil, err
+		}
+		name := spec.Name
+		for n := 2; ; n++ {
+			has, err := f.HasField(name)
+			if err != nil {
+				return nil, err
+			}
+			if !has && !taken[name] {
+				break
+			}
+			name = fmt.Sprintf("%s_%d", spec.Name, n)
+		}
+		if err := f.CheckSigning(name, 0); err != nil {
+			return nil, err
+		}
+		taken[name] = true
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func checkName(name string) error {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '.' }
+	if n := utf8.RuneCountInString(name); n < 1 || n > 64 || !utf8.ValidString(name) || strings.ContainsFunc(name, odd) {
+		return fmt.Errorf("pades: signature field name %q: use 1 to 64 printable characters without a full stop", name)
+	}
+	return nil
+}
+
+// widget is a signature field merged with its invisible annotation: a zero
+// rectangle, flags Print and Locked, no appearance (ISO 32000-2, 12.7.5.5). An
+// empty appearance would make validators take a later update for form filling.
+func widget(name string, page pdf.Ref) []byte {
+	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect [0 0 0 0] /P %s >>",
+		pdf.TextString(name), page)
+}
+
+// addToForm lists the fields in the form, touching as few objects as possible.
+func (e *edit) addToForm(refs []pdf.Ref) error {
+	form, err := e.f.AcroForm()
+	if err != nil {
+		return err
+	}
+	if form.Value.IsNull() {
+		ref := e.Alloc()
+		e.Set(ref, fmt.Appendf(nil, "<< /Fields %s /SigFlags %d >>", pdf.Value{}.WithItems(refs...), sigFlags))
+		e.catalog = append(e.catalog, pdf.Change{Key: "AcroForm", Raw: []byte(ref.String())})
+		return nil
+	}
+	list, err := e.f.ResolveObject(form.Value.Get("Fields"))
+	if err != nil {
+		return err
+	}
+	var changes []pdf.Change
+	if list.Value.Kind() == pdf.Array && list.Ref != (pdf.Ref{}) {
+		e.Set(list.Ref, list.Value.WithItems(refs...))
+	} else {
+		changes = append(changes, pdf.Change{Key: "Fields", Raw: list.Value.WithItems(refs...)})
+	}
+	return e.setForm(form, changes)
+}
+
+// setForm writes the form dictionary, in its own object or in the catalog, if
+// something in it changes; the signature flags do, if they are not set yet.
+func (e *edit) setForm(form pdf.Object, changes []pdf.Change) error {
+	v, err := e.f.Resolve(form.Value.Get("SigFlags"))
+	if err != nil {
+		return err
+	}
+	flags, _ := v.Int()
+	if flags&sigFlags != sigFlags {
+		changes = append(changes, pdf.Change{Key: "SigFlags", Raw: fmt.Append(nil, flags&0xffff|sigFlags)})
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	body := form.Value.With(changes...)
+	if form.Ref != (pdf.Ref{}) {
+		e.Set(form.Ref, body)
+		return nil
+	}
+	e.catalog = append(e.catalog, pdf.Change{Key: "AcroForm", Raw: body})
+	return nil
+}
+
+// addToPage lists the widgets among the annotations of the page.
+func (e *edit) addToPage(page pdf.Object, refs []pdf.Ref) error {
+	annots, err := e.f.ResolveObject(page.Value.Get("Annots"))
+	if err != nil {
+		return err
+	}
+	switch kind := annots.Value.Kind(); {
+	case kind == pdf.Array && annots.Ref != (pdf.Ref{}):
+		e.Set(annots.Ref, annots.Value.WithItems(refs...))
+	case kind == pdf.Array || annots.Value.IsNull():
+		e.Set(page.Ref, page.Value.With(pdf.Change{Key: "Annots", Raw: annots.Value.WithItems(refs...)}))
+	default:
+		return &pdf.RefusedError{
+			Reason: pdf.ReasonBroken,
+			Detail: fmt.Sprintf("the annotations of its first page are %s", kind),
+		}
+	}
+	return nil
+}

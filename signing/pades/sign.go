@@ -1,0 +1,184 @@
+package pades
+
+import (
+	"bytes"
+	"crypto"
+	"fmt"
+	"time"
+
+	"countersign/signing/pdf"
+)
+
+// SignParams says what to sign and what the signature dictionary tells.
+type SignParams struct {
+	File          *pdf.File
+	Field         string      // fully qualified name of an empty signature field
+	Certification int         // 1, 2 or 3: certify with this DocMDP level; 0: approval signature
+	Hash          crypto.Hash // digest over the byte range
+	Room          int         // bytes of CMS that must fit
+	SigningTime   time.Time   // /M, written in UTC
+
+	Name, Reason, Location, ContactInfo string // left out if empty
+}
+
+// Unsigned is an increment that lacks only its CMS, and the digest that the CMS
+// has to sign. It holds everything that is needed to rebuild the file from
+// its base, byte for byte, and is made to be stored as JSON.
+type Unsigned struct {
+	BaseSHA256 string      `json:"base_sha256"` // hexadecimal
+	BaseSize   int64       `json:"base_size"`
+	Field      string      `json:"field"`
+	Hash       crypto.Hash `json:"hash"`
+	Digest     []byte      `json:"digest"`  // over the byte range, made with Hash
+	Head       []byte      `json:"head"`    // the increment up to and with the "<" of /Contents
+	GapHex     int         `json:"gap_hex"` // digits between the brackets
+	Tail       []byte      `json:"tail"`    // from the ">" on
+}
+
+// maxRoom bounds what a caller may reserve.
+const maxRoom = 1 << 20
+
+// Begin lays out the increment that signs an empty field and computes the digest
+// over its byte range. It reads the base once.
+func Begin(in SignParams) (*Unsigned, error) {
+	if !in.Hash.Available() || in.Room < 1 || in.Room > maxRoom || in.Certification < 0 || in.Certification > 3 {
+		return nil, fmt.Errorf("pades: cannot sign with hash %d, %d bytes of room, certification %d",
+			in.Hash, in.Room, in.Certification)
+	}
+	field, err := emptyField(in)
+	if err != nil {
+		return nil, err
+	}
+	e := newEdit(in.File)
+	sig := e.Alloc()
+	body, byteRange := sigDict(in)
+	e.Set(sig, body)
+	v := pdf.Change{Key: "V", Raw: []byte(sig.String())}
+	e.Set(field.Object.Ref, field.Object.Value.With(v))
+	if err := e.setFlags(); err != nil {
+		return nil, err
+	}
+	if in.Certification > 0 {
+		if err := e.setPerms(sig); err != nil {
+			return nil, err
+		}
+	}
+	increment, err := e.finish()
+	if err != nil {
+		return nil, err
+	}
+	at := int(e.Offset(sig) - in.File.Size())
+	out := cut(in, increment, at+len(body))
+	out.putByteRange(at + byteRange)
+	return out, out.digest(in.File.Reader())
+}
+
+// emptyField finds the field and checks that it may be signed.
+func emptyField(in SignParams) (pdf.Field, error) {
+	fields, err := in.File.SignatureFields()
+	if err != nil {
+		return pdf.Field{}, err
+	}
+	for _, fd := range fields {
+		if fd.Name != in.Field {
+			continue
+		}
+		if fd.Signed {
+			return fd, &pdf.RefusedError{
+				Reason: pdf.ReasonLocked,
+				Detail: fmt.Sprintf("the field %q is signed already", fd.Name),
+			}
+		}
+		if fd.Rules {
+			return fd, &pdf.RefusedError{
+				Reason: pdf.ReasonUnsupported,
+				Detail: fmt.Sprintf("the field %q prescribes how it must be signed (/Lock or /SV)", fd.Name),
+			}
+		}
+		return fd, in.File.CheckSigning(fd.Name, in.Certification)
+	}
+	return pdf.Field{}, fmt.Errorf("pades: the PDF has no signature field %q", in.Field)
+}
+
+// byteRangeWidth holds "[0 a b c]" with numbers of up to 19 digits.
+const byteRangeWidth = 64
+
+// sigDict writes the signature dictionary (ISO 32000-2, Table 255; EN 319 142-1,
+// clause 6.3), with spaces where the byte range goes and /Contents last. It
+// returns the offset of the byte range, too.
+func sigDict(in SignParams) (body []byte, byteRange int) {
+	b := []byte("<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached")
+	b = fmt.Appendf(b, " /M (D:%s)", in.SigningTime.UTC().Format("20060102150405Z"))
+	for _, e := range []struct{ key, text string }{
+		{"Name", in.Name}, {"Reason", in.Reason}, {"Location", in.Location}, {"ContactInfo", in.ContactInfo},
+	} {
+		if e.text != "" {
+			b = fmt.Appendf(b, " /%s %s", e.key, pdf.TextString(e.text))
+		}
+	}
+	if in.Certification > 0 {
+		b = fmt.Appendf(b, " /Reference [<< /Type /SigRef /TransformMethod /DocMDP /TransformParams"+
+			" << /Type /TransformParams /P %d /V /1.2 >> >>]", in.Certification)
+	}
+	b = append(b, " /ByteRange "...)
+	byteRange = len(b)
+	b = append(b, bytes.Repeat([]byte{' '}, byteRangeWidth)...)
+	b = append(b, " /Contents <"...)
+	b = append(b, bytes.Repeat([]byte{'0'}, 2*in.Room)...)
+	return append(b, contentsEnd...), byteRange
+}
+
+// contentsEnd is what follows the digits of /Contents in the dictionary.
+const contentsEnd = "> >>"
+
+// setFlags sets the signature flags for an empty field that others have made.
+func (e *edit) setFlags() error {
+	form, err := e.f.AcroForm()
+	if err != nil {
+		return err
+	}
+	return e.setForm(form, nil)
+}
+
+// setPerms names the certification in the catalog (ISO 32000-2, 12.8.6).
+func (e *edit) setPerms(sig pdf.Ref) error {
+	perms, err := e.f.ResolveObject(e.f.Catalog().Value.Get("Perms"))
+	if err != nil {
+		return err
+	}
+	mdp := pdf.Change{Key: "DocMDP", Raw: []byte(sig.String())}
+	switch kind := perms.Value.Kind(); {
+	case kind == pdf.Dict && perms.Ref != (pdf.Ref{}):
+		e.Set(perms.Ref, perms.Value.With(mdp))
+	case kind == pdf.Dict || perms.Value.IsNull():
+		e.catalog = append(e.catalog, pdf.Change{Key: "Perms", Raw: perms.Value.With(mdp)})
+	default:
+		return &pdf.RefusedError{
+			Reason: pdf.ReasonBroken,
+			Detail: fmt.Sprintf("its permissions (/Perms) are %s", kind),
+		}
+	}
+	return nil
+}
+
+// cut splits the increment at the gap; end is the offset behind the dictionary.
+func cut(in SignParams, increment []byte, end int) *Unsigned {
+	shut := end - len(contentsEnd)
+	return &Unsigned{
+		BaseSize: in.File.Size(), Field: in.Field, Hash: in.Hash, GapHex: 2 * in.Room,
+		Head: bytes.Clone(increment[:shut-2*in.Room]), Tail: bytes.Clone(increment[shut:]),
+	}
+}
+
+// ByteRange returns what the signature covers: all but the hexadecimal string
+// with its brackets.
+func (u *Unsigned) ByteRange() [4]int64 {
+	open := u.BaseSize + int64(len(u.Head)) - 1
+	after := open + int64(u.GapHex) + 2
+	return [4]int64{0, open, after, int64(len(u.Tail)) - 1}
+}
+
+func (u *Unsigned) putByteRange(at int) {
+	b := u.ByteRange()
+	copy(u.Head[at:], fmt.Sprintf("[%d %d %d %d]", b[0], b[1], b[2], b[3]))
+}

@@ -1,0 +1,271 @@
+package pdf
+
+const maxFields = 200_000
+
+// FieldKind says what a signature field holds.
+type FieldKind uint8
+
+// The kinds of signature fields; an empty one is a SignatureField.
+const (
+	SignatureField FieldKind = iota
+	TimestampField           // a document timestamp (12.8.5)
+)
+
+// A Field is a signature field (12.7.5.5), checked: a signed one has a byte range
+// that covers its whole revision but for exactly its /Contents.
+type Field struct {
+	Name   string // fully qualified, UTF-8 (12.7.4.2)
+	Object Object // the field dictionary
+	Kind   FieldKind
+	Signed bool
+	Rules  bool // it has a /Lock or a seed value (/SV)
+
+	// Of a signed field only:
+	Signature   Ref // the signature dictionary; zero if it is in the field
+	SubFilter   string
+	ByteRange   [4]int64
+	ContentsHex []byte // the digits between the brackets of /Contents
+	DocMDP      int    // 1, 2 or 3 if it certifies the document, else 0 (12.8.2.2)
+	Locks       []Lock
+}
+
+// A Lock says which fields a signature forbids to change (12.8.2.4, 12.7.5.5).
+type Lock struct {
+	Action string // All, Include or Exclude
+	Fields []string
+	Level  int // /P of a signature field lock: 1, 2, 3, or 0 if not given
+}
+
+// form is what one walk over the field tree learns.
+type form struct {
+	fields []Field
+	names  map[string]bool // all fully qualified names, inner nodes included
+}
+
+// AcroForm returns the interactive form dictionary (12.7.3), with the zero Ref
+// if it is a direct value of the catalog, and the null value if there is none.
+func (f *File) AcroForm() (Object, error) {
+	o, err := f.ResolveObject(f.catalog.Value.Get("AcroForm"))
+	if err != nil {
+		return o, err
+	}
+	if !o.Value.IsNull() && o.Value.kind != Dict {
+		return o, broken("its form (/AcroForm) is %s", o.Value.kind)
+	}
+	return o, nil
+}
+
+// SignatureFields returns all signature fields in the order of the field tree.
+// It walks every field once and refuses dynamic XFA forms, a tree that is
+// no tree, and signatures that do not cover what they must.
+func (f *File) SignatureFields() ([]Field, error) {
+	if err := f.readForm(); err != nil {
+		return nil, err
+	}
+	return f.form.fields, nil
+}
+
+// HasField reports whether a field of any type, or an inner node of the field
+// tree, has this fully qualified name.
+func (f *File) HasField(name string) (bool, error) {
+	if err := f.readForm(); err != nil {
+		return false, err
+	}
+	return f.form.names[name], nil
+}
+
+func (f *File) readForm() error {
+	if f.form != nil {
+		return nil
+	}
+	o, err := f.AcroForm()
+	if err != nil {
+		return err
+	}
+	w := formWalk{f: f, seen: map[uint32]bool{}, values: map[uint32]bool{}}
+	w.names = map[string]bool{}
+	if err := w.checkForm(o.Value); err != nil {
+		return err
+	}
+	roots, err := f.Resolve(o.Value.Get("Fields"))
+	if err != nil {
+		return err
+	}
+	if !roots.IsNull() && roots.kind != Array {
+		return broken("the list of form fields is %s", roots.kind)
+	}
+	for _, r := range roots.Items() {
+		if err := w.root(r); err != nil {
+			return err
+		}
+	}
+	f.form = &w.form
+	return nil
+}
+
+type formWalk struct {
+	form
+	f      *File
+	seen   map[uint32]bool // fields and widgets
+	values map[uint32]bool // signature dictionaries
+}
+
+// checkForm refuses forms that a program lays out and notes what a viewer redraws.
+func (w *formWalk) checkForm(acroForm Value) error {
+	dynamic, err := w.f.Resolve(w.f.catalog.Value.Get("NeedsRendering"))
+	if err != nil {
+		return err
+	}
+	if dynamic.True() {
+		return refuse(ReasonXFA, "it is laid out by a program when it is opened (/NeedsRendering)")
+	}
+	if !acroForm.Get("XFA").IsNull() {
+		w.f.warnings = append(w.f.warnings, "the form has an XFA part, which viewers may show instead of the pages")
+	}
+	need, err := w.f.Resolve(acroForm.Get("NeedAppearances"))
+	if err != nil {
+		return err
+	}
+	if need.True() {
+		w.f.warnings = append(w.f.warnings, "the viewer draws the form fields itself (/NeedAppearances)")
+	}
+	return nil
+}
+
+// A node is a field on the way down, with what it inherits (12.7.4.1).
+type node struct {
+	obj   Object
+	name  string // of the parents, then of the field
+	typ   string // /FT
+	depth int
+}
+
+func (w *formWalk) root(v Value) error {
+	obj, err := w.load(v)
+	if err != nil {
+		return err
+	}
+	if obj.Value.Get("T").IsNull() {
+		return broken("form field %d has no name", obj.Ref.Num)
+	}
+	return w.field(node{obj: obj})
+}
+
+// load reads a field or widget, which must be reached by exactly one way.
+func (w *formWalk) load(v Value) (Object, error) {
+	ref, ok := v.Ref()
+	if !ok {
+		return Object{}, broken("the form lists %s where a field should be", v.kind)
+	}
+	if w.seen[ref.Num] {
+		return Object{}, broken("the form reaches field %d twice", ref.Num)
+	}
+	if len(w.seen) == maxFields {
+		return Object{}, refuse(ReasonTooLarge, "more than %d form fields", maxFields)
+	}
+	w.seen[ref.Num] = true
+	o, err := w.f.Object(ref)
+	if err == nil && o.Value.kind != Dict {
+		err = broken("form field %d is %s", ref.Num, o.Value.kind)
+	}
+	return o, err
+}
+
+// field handles a node that has a name of its own.
+func (w *formWalk) field(n node) error {
+	if n.depth > maxDepth {
+		return refuse(ReasonTooLarge, "form fields nested more than %d deep", maxDepth)
+	}
+	if err := w.inherit(&n); err != nil {
+		return err
+	}
+	kids, err := w.f.Resolve(n.obj.Value.Get("Kids"))
+	if err != nil {
+		return err
+	}
+	terminal := true
+	for _, k := range kids.Items() {
+		obj, err := w.load(k)
+		if err != nil {
+			return err
+		}
+		if obj.Value.Get("T").IsNull() {
+			continue // a widget of this field
+		}
+		terminal = false
+		if err := w.field(node{obj, n.name, n.typ, n.depth + 1}); err != nil {
+			return err
+		}
+	}
+	if terminal && n.typ == "Sig" {
+		return w.signatureField(n)
+	}
+	return nil
+}
+
+// inherit completes name and type and keeps the name.
+func (w *formWalk) inherit(n *node) error {
+	t, err := w.f.Resolve(n.obj.Value.Get("T"))
+	if err != nil {
+		return err
+	}
+	if t.kind != String {
+		return broken("the name of form field %d is %s", n.obj.Ref.Num, t.kind)
+	}
+	ft, err := w.f.Resolve(n.obj.Value.Get("FT"))
+	if err != nil {
+		return err
+	}
+	if n.depth > 0 {
+		n.name += "."
+	}
+	n.name += t.Text()
+	if ft.kind == Name {
+		n.typ = ft.Name()
+	}
+	if w.names[n.name] { // validators refuse such forms
+		return broken("two form fields have the name %q", n.name)
+	}
+	w.names[n.name] = true
+	return nil
+}
+
+// signatureField reads one signature field and, if it is signed, its signature.
+func (w *formWalk) signatureField(n node) error {
+	fd := Field{Name: n.name, Object: n.obj}
+	lock, err := w.f.Resolve(n.obj.Value.Get("Lock"))
+	if err != nil {
+		return err
+	}
+	fd.Rules = !lock.IsNull() || !n.obj.Value.Get("SV").IsNull()
+	v, err := w.f.ResolveObject(n.obj.Value.Get("V"))
+	if err != nil {
+		return err
+	}
+	if v.Value.IsNull() {
+		w.fields = append(w.fields, fd)
+		return nil
+	}
+	if v.Ref == (Ref{}) { // the signature dictionary stands in the field itself
+		v.base = n.obj.base
+	} else if w.values[v.Ref.Num] {
+		return refuse(ReasonSignature, "two fields share one signature (object %d)", v.Ref.Num)
+	}
+	w.values[v.Ref.Num] = v.Ref.Num != 0
+	if w.f.irregular != "" {
+		return refuse(ReasonIrregular, "%s, and it is signed in field %q already", w.f.irregular, n.name)
+	}
+	fd.Signed, fd.Signature = true, v.Ref
+	if err := w.f.readSignature(&fd, v); err != nil {
+		return err
+	}
+	if lock.kind == Dict {
+		l, err := w.f.lock(lock)
+		if err != nil {
+			return err
+		}
+		fd.Locks = append(fd.Locks, l)
+	}
+	w.fields = append(w.fields, fd)
+	return nil
+}

@@ -1,0 +1,277 @@
+package pdf
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// A File is an opened PDF. It reads from the io.ReaderAt it was opened on, keeps
+// no more than what was asked for, and is not safe for concurrent use.
+type File struct {
+	r    io.ReaderAt
+	size int64
+
+	version   string
+	start     int64 // what the last startxref says
+	sections  []*section
+	maxObject uint32
+	catalog   Object
+	warnings  []string
+	irregular string // why common readers would repair the file; empty if they would not
+
+	streams  []*objectStream
+	work     int64 // bytes parsed and decompressed so far
+	rowBytes int64 // decoded cross-reference streams
+	runs     int
+	decoding int
+	form     *form // the fields, once read
+}
+
+// Open reads the structure of a PDF: header, tail, cross-reference chain and
+// catalog. It refuses what cannot be signed with a [RefusedError].
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	f := &File{r: r, size: size}
+	if err := f.readHeader(); err != nil {
+		return nil, err
+	}
+	start, err := f.readTail()
+	if err != nil {
+		return nil, err
+	}
+	f.start = start
+	if err := f.readChain(start); err != nil {
+		return nil, err
+	}
+	for _, s := range f.sections {
+		if !s.trailer.Get("Encrypt").IsNull() {
+			return nil, refuse(ReasonEncrypted, "it is encrypted")
+		}
+	}
+	return f, f.readCatalog()
+}
+
+// readHeader demands "%PDF-m.n" as the first bytes (7.5.2).
+func (f *File) readHeader() error {
+	b, _, err := f.window(0, 1024)
+	if err != nil {
+		return err
+	}
+	i := bytes.Index(b, []byte("%PDF-"))
+	switch {
+	case i < 0:
+		return refuse(ReasonNotPDF, "it does not start with %%PDF")
+	case i > 0:
+		return refuse(ReasonJunk, "%d bytes stand before its header", i)
+	case len(b) < 9 || !isDigit(b[5]) || b[6] != '.' || !isDigit(b[7]) || !isSpace(b[8]):
+		return broken("its header names no PDF version")
+	}
+	f.version = string(b[5:8])
+	return nil
+}
+
+// tailBytes is how much of the end is searched for the last startxref.
+const tailBytes = 2048
+
+// readTail reads "startxref N %%EOF", after which only white space may come (7.5.5).
+func (f *File) readTail() (int64, error) {
+	b, _, err := f.window(max(0, f.size-tailBytes), tailBytes)
+	if err != nil {
+		return 0, err
+	}
+	if n, ok := endsRevision(b); ok {
+		return n, nil
+	}
+	if bytes.Contains(b, []byte("%%EOF")) && bytes.Contains(b, []byte("startxref")) {
+		return 0, refuse(ReasonJunk, "something else stands after its end mark")
+	}
+	return 0, broken("its end is missing (no startxref and %%%%EOF); it may have been cut off on its way")
+}
+
+// endsRevision reads the last lines of a revision and returns the offset there.
+func endsRevision(b []byte) (int64, bool) {
+	const space = "\x00\t\n\f\r "
+	b, ok := bytes.CutSuffix(bytes.TrimRight(b, space), []byte("%%EOF"))
+	if !ok {
+		return 0, false
+	}
+	b = bytes.TrimRight(b, space)
+	digits := b[len(bytes.TrimRight(b, "0123456789")):]
+	n, ok := parseUint(digits, 1<<62)
+	b = bytes.TrimRight(b[:len(b)-len(digits)], space)
+	return n, ok && bytes.HasSuffix(b, []byte("startxref"))
+}
+
+func (f *File) readCatalog() error {
+	root, ok := f.Trailer().Get("Root").Ref()
+	if !ok {
+		return broken("its trailer names no catalog")
+	}
+	o, err := f.Object(root)
+	if err != nil {
+		return err
+	}
+	if o.Value.kind != Dict || o.Value.Get("Type").Name() != "Catalog" {
+		return broken("its catalog is %s, not a dictionary of /Type /Catalog", o.Value.kind)
+	}
+	f.catalog = o
+	return nil
+}
+
+// Size returns the size of the file in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// Reader returns a new reader over the whole file.
+func (f *File) Reader() *io.SectionReader { return io.NewSectionReader(f.r, 0, f.size) }
+
+// HeaderVersion returns the version in the header, "1.7"; the catalog's /Version
+// may say more.
+func (f *File) HeaderVersion() string { return f.version }
+
+// XRefKind returns the form of the newest cross-reference section, which an
+// update has to keep.
+func (f *File) XRefKind() XRefKind { return f.sections[0].kind }
+
+// Trailer returns the newest trailer dictionary; of a cross-reference stream, the
+// stream's dictionary.
+func (f *File) Trailer() Value { return f.sections[0].trailer }
+
+// MaxObject returns the highest object number that the file mentions in any
+// revision, used or free. New objects are numbered above it.
+func (f *File) MaxObject() uint32 { return f.maxObject }
+
+// Catalog returns the document catalog (7.7.2).
+func (f *File) Catalog() Object { return f.catalog }
+
+// Warnings tells what [File.SignatureFields] found odd but no reason to refuse.
+func (f *File) Warnings() []string { return f.warnings }
+
+// FirstPage returns the first page (7.7.3): the first leaf of the page tree.
+func (f *File) FirstPage() (Object, error) {
+	var page Object
+	err := f.walkPages(func(o Object) bool {
+		page = o
+		return false
+	})
+	if err == nil && page.Value.kind != Dict {
+		err = broken("it has no page")
+	}
+	return page, err
+}
+
+// NumPages counts the pages by walking the whole tree; it does not believe /Count.
+func (f *File) NumPages() (int, error) {
+	n := 0
+	err := f.walkPages(func(Object) bool {
+		n++
+		return true
+	})
+	return n, err
+}
+
+// CheckStructure walks the whole page tree and looks whether an object stands at
+// every place where the cross-reference sections promise one, also those that
+// signing does not touch: validators that compare revisions refuse the file
+// otherwise. It reads a few bytes of each object; once per document is enough.
+func (f *File) CheckStructure() error {
+	if _, err := f.NumPages(); err != nil {
+		return err
+	}
+	for _, s := range f.sections {
+		for _, r := range s.runs {
+			for i := range r.count {
+				if err := f.checkObject(r.first + i); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkObject checks that an object in use starts with its number.
+func (f *File) checkObject(num uint32) error {
+	e, err := f.lookup(num)
+	if err != nil || e.kind != inFile {
+		return err
+	}
+	b, _, err := f.window(e.offset, 32)
+	if err != nil {
+		return err
+	}
+	p := newParser(b, true)
+	n, err := p.unsigned(maxObjectNumber)
+	if err != nil || n != int64(num) {
+		return broken("object %d is not where the cross-reference table promises it (offset %d)", num, e.offset)
+	}
+	if g, err := p.unsigned(65535); err != nil || g != e.gen || p.keyword("obj") != nil {
+		return broken("object %d is not where the cross-reference table promises it (offset %d)", num, e.offset)
+	}
+	return nil
+}
+
+// walkPages calls visit for each page in order until it returns false.
+func (f *File) walkPages(visit func(Object) bool) error {
+	root, ok := f.catalog.Value.Get("Pages").Ref()
+	if !ok {
+		return broken("its catalog names no page tree")
+	}
+	w := pageWalk{f: f, visit: visit, seen: map[uint32]bool{}}
+	err := w.node(root, 0)
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+type pageWalk struct {
+	f     *File
+	visit func(Object) bool
+	seen  map[uint32]bool
+}
+
+func (w *pageWalk) node(ref Ref, depth int) error {
+	if w.seen[ref.Num] {
+		return broken("its page tree reaches object %d twice", ref.Num)
+	}
+	if depth > maxDepth {
+		return refuse(ReasonTooLarge, "its page tree is more than %d deep", maxDepth)
+	}
+	w.seen[ref.Num] = true
+	o, err := w.f.Object(ref)
+	if err != nil {
+		return err
+	}
+	kids, err := w.f.Resolve(o.Value.Get("Kids"))
+	if err != nil {
+		return err
+	}
+	switch typ := o.Value.Get("Type").Name(); {
+	case o.Value.kind != Dict:
+		return broken("object %d in its page tree is %s", ref.Num, o.Value.kind)
+	case typ == "Pages" && kids.kind == Array:
+		return w.kids(kids, depth)
+	case typ == "Page" && kids.IsNull() && depth > 0:
+		if !w.visit(o) {
+			return errStop
+		}
+		return nil
+	}
+	return broken("object %d in its page tree is neither a page nor a node with pages", ref.Num)
+}
+
+func (w *pageWalk) kids(kids Value, depth int) error {
+	for _, k := range kids.Items() {
+		ref, ok := k.Ref()
+		if !ok {
+			return broken("its page tree has %s where a page should be", k.kind)
+		}
+		if err := w.node(ref, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package pdf
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// An Update builds an incremental update (7.5.6) of a File: new and replaced
+// objects and one cross-reference section of the same form as the newest one.
+// The whole increment is made in memory; all offsets are known when it is done.
+type Update struct {
+	f    *File
+	next uint32
+	objs []updated
+}
+
+type updated struct {
+	ref  Ref
+	body []byte
+	at   int64 // file offset of "12 0 obj"
+	text int64 // file offset of body
+}
+
+// NewUpdate starts an update. New objects get numbers above every number the
+// file mentions; freed numbers are never used again.
+func (f *File) NewUpdate() *Update {
+	return &Update{f: f, next: f.maxObject + 1}
+}
+
+// Alloc returns the reference of a new object, which must then be Set.
+func (u *Update) Alloc() Ref {
+	u.next++
+	return Ref{Num: u.next - 1}
+}
+
+// Set gives the object ref the value whose bytes are body, new or in place of the
+// value it had. Setting an object again replaces the body.
+func (u *Update) Set(ref Ref, body []byte) {
+	for i := range u.objs {
+		if u.objs[i].ref == ref {
+			u.objs[i].body = body
+			return
+		}
+	}
+	u.objs = append(u.objs, updated{ref: ref, body: body})
+}
+
+// Finish lays the update out and returns the bytes to append to the file.
+func (u *Update) Finish() ([]byte, error) {
+	if len(u.objs) == 0 {
+		return nil, errors.New("pdf: an update without any object")
+	}
+	if u.next > maxObjectNumber {
+		return nil, refuse(ReasonTooLarge, "no object numbers are left")
+	}
+	last, _, err := u.f.window(u.f.size-1, 1)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if last[0] != '\n' && last[0] != '\r' {
+		b.WriteByte('\n')
+	}
+	for i := range u.objs {
+		o := &u.objs[i]
+		o.at = u.f.size + int64(b.Len())
+		fmt.Fprintf(&b, "%d %d obj\n", o.ref.Num, o.ref.Gen)
+		o.text = u.f.size + int64(b.Len())
+		b.Write(o.body)
+		b.WriteString("\nendobj\n")
+	}
+	start := u.f.size + int64(b.Len())
+	switch {
+	case u.f.XRefKind() == XRefTable:
+		err = u.table(&b, start)
+	case u.f.irregular != "":
+		err = refuse(ReasonIrregular, "%s, and later ones are of another kind", u.f.irregular)
+	default:
+		u.stream(&b, start)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(&b, "startxref\n%d\n%%%%EOF\n", start)
+	return b.Bytes(), nil
+}
+
+// Offset returns the file offset at which the body of a set object starts; valid
+// after Finish.
+func (u *Update) Offset(ref Ref) int64 {
+	for _, o := range u.objs {
+		if o.ref == ref {
+			return o.text
+		}
+	}
+	return -1
+}
+
+// byNumber returns the objects sorted by number and cut into runs.
+func (u *Update) byNumber(objs []updated) [][]updated {
+	sorted := slices.Clone(objs)
+	slices.SortFunc(sorted, func(a, b updated) int { return cmp.Compare(a.ref.Num, b.ref.Num) })
+	var runs [][]updated
+	for i, from := 1, 0; i <= len(sorted); i++ {
+		if i == len(sorted) || sorted[i].ref.Num != sorted[i-1].ref.Num+1 {
+			runs = append(runs, sorted[from:i])
+			from = i
+		}
+	}
+	return runs
+}
+
+// maxTableOffset is what ten digits hold (7.5.4).
+const maxTableOffset = 9_999_999_999
+
+// table writes a classic cross-reference table and trailer (7.5.4, 7.5.5).
+func (u *Update) table(b *bytes.Buffer, start int64) error {
+	if start > maxTableOffset {
+		return refuse(ReasonTooLarge, "a cross-reference table reaches only to 10 GB")
+	}
+	if u.f.irregular != "" {
+		return u.fullTable(b)
+	}
+	b.WriteString("xref\n")
+	for _, run := range u.byNumber(u.objs) {
+		fmt.Fprintf(b, "%d %d\n", run[0].ref.Num, len(run))
+		for _, o := range run {
+			fmt.Fprintf(b, "%010d %05d n \n", o.at, o.ref.Gen)
+		}
+	}
+	b.WriteString("trailer\n")
+	b.Write(u.trailer(u.prev(), u.next))
+	b.WriteByte('\n')
+	return nil
+}
+
+// maxFull is how many objects a table that lists all of them may have.
+const maxFull = 100_000
+
+// fullTable writes a table of all objects of the file, in one piece and without
+// /Prev, so that no reader sees, and repairs, the irregular ones before it. It
+// is made only for files that nobody has signed yet; the bytes before it stay.
+func (u *Update) fullTable(b *bytes.Buffer) error {
+	if u.next > maxFull {
+		return refuse(ReasonTooLarge, "%s, and it has more than %d objects", u.f.irregular, maxFull)
+	}
+	own := map[uint32]updated{}
+	for _, o := range u.objs {
+		own[o.ref.Num] = o
+	}
+	fmt.Fprintf(b, "xref\n0 %d\n", u.next)
+	for num := range u.next {
+		if o, ok := own[num]; ok {
+			fmt.Fprintf(b, "%010d %05d n \n", o.at, o.ref.Gen)
+			continue
+		}
+		e, err := u.f.lookup(num)
+		switch {
+		case err != nil:
+			return err
+		case e.kind == inStream:
+			return refuse(ReasonUnsupported, "%s, and it has object streams as well", u.f.irregular)
+		case e.kind == inFile && num > 0:
+			fmt.Fprintf(b, "%010d %05d n \n", e.offset, e.gen)
+		default: // free for good: linked to object 0 with the last generation (7.5.4)
+			b.WriteString("0000000000 65535 f \n")
+		}
+	}
+	b.WriteString("trailer\n")
+	b.Write(u.trailer(nil, u.next))
+	b.WriteByte('\n')
+	return nil
+}
+
+// prev links the section to the one before it.
+func (u *Update) prev() []byte { return fmt.Appendf(nil, " /Prev %d", u.f.start) }
+
+// trailer copies the newest trailer and adds what belongs to this section.
+func (u *Update) trailer(own []byte, size uint32) []byte {
+	skip := map[string]bool{
+		"Size": true, "Prev": true, "XRefStm": true, "Type": true, "W": true, "Index": true,
+		"Filter": true, "DecodeParms": true, "Length": true, "DL": true, "F": true, "FFilter": true, "FDecodeParms": true,
+	}
+	out := append([]byte("<<"), own...)
+	out = fmt.Appendf(out, " /Size %d", size)
+	for k, v := range u.f.Trailer().Entries() {
+		if !skip[k.Name()] {
+			out = append(append(append(append(out, ' '), k.raw...), ' '), v.raw...)
+		}
+	}
+	return append(out, " >>"...)
+}
+
+// stream writes a cross-reference stream (7.5.8) that lists itself, uncompressed.
+func (u *Update) stream(b *bytes.Buffer, start int64) {
+	self := updated{ref: Ref{Num: u.next}, at: start}
+	width := 4
+	if start > 1<<32-1 {
+		width = 8
+	}
+	var index, rows []byte
+	for _, run := range u.byNumber(append(slices.Clone(u.objs), self)) {
+		index = fmt.Appendf(index, " %d %d", run[0].ref.Num, len(run))
+		for _, o := range run {
+			rows = append(rows, 1)
+			for i := width - 1; i >= 0; i-- {
+				rows = append(rows, byte(o.at>>(8*i)))
+			}
+			rows = append(rows, byte(o.ref.Gen>>8), byte(o.ref.Gen))
+		}
+	}
+	own := fmt.Appendf(u.prev(), " /Type /XRef /W [1 %d 2] /Index [%s] /Length %d", width, index[1:], len(rows))
+	fmt.Fprintf(b, "%d 0 obj\n%s\nstream\n", self.ref.Num, u.trailer(own, self.ref.Num+1))
+	b.Write(rows)
+	b.WriteString("\nendstream\nendobj\n")
+}

@@ -1,0 +1,234 @@
+// Package signing signs PDFs so that no crash can make a second, different
+// signature: Prepare → Intent → Ticket → Sign.
+//
+//	r0     Prepare adds the empty signature fields. R0 is what people read.
+//	Intent NewIntent computes the exact bytes that will be signed, and all that is
+//	       needed to rebuild the signed file. It is stored before any key is asked.
+//	Ticket NewTicket, made from stored bytes only, allows one signature.
+//	Sign   The key signs; Finish writes base and increment; Check reads the result back.
+//
+// A signature that comes back is verified before it is handed on. Finish and Check fail
+// closed: what they do not return nil for must not be released.
+//
+// The signatures are PAdES (ETSI EN 319 142-1) of level B-B, or B-T if Finish is
+// given a timestamp token over the signature value.
+//
+// The package reads no clock and does no I/O but through its arguments; it
+// imports neither net nor os.
+package signing
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"countersign/signing/cms"
+	"countersign/signing/pades"
+	"countersign/signing/pdf"
+)
+
+// A Key signs. Implementations are tokens, remote services and files.
+type Key interface {
+	Public() crypto.PublicKey
+	// Chain returns the certificate of the key and those that issued it, in
+	// order; the root may be left out.
+	Chain() []*x509.Certificate
+	// Sign signs a digest made with opts.HashFunc(), as crypto.Signer does. For
+	// Ed25519 digest is the message itself and opts.HashFunc() is 0.
+	Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+// A Result names what was written.
+type Result struct {
+	SHA256 string // hexadecimal
+	Size   int64
+}
+
+// Prepare writes R0: the base and the increment that adds empty, invisible
+// signature fields. It returns the names the fields got, in the given order. A PDF that
+// cannot be signed is refused with a *[pdf.RefusedError].
+func Prepare(w io.Writer, base *io.SectionReader, fields []pades.FieldSpec) (Result, []string, error) {
+	f, err := pdf.Open(base, base.Size())
+	if err != nil {
+		return Result{}, nil, err
+	}
+	increment, names, err := pades.Prepare(f, fields)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	sum, size, err := pades.Append(w, f, increment)
+	return Result{hex.EncodeToString(sum[:]), size}, names, err
+}
+
+// Params says what shall be signed and what the signature tells.
+type Params struct {
+	Field         string // an empty signature field of the base
+	Certification int    // 1, 2 or 3: certify with this DocMDP level; 0: approval signature
+	SigningTime   time.Time
+	Chain         []*x509.Certificate // of the key that will sign, its certificate first
+	TokenRoom     int                 // bytes for the timestamp token; 0: none
+
+	Name, Reason, Location, ContactInfo string // left out if empty
+}
+
+// An Intent holds the exact bytes to be signed and everything that is needed to
+// finish the file. It is plain data, a few kilobytes as JSON, and holds no secret.
+type Intent struct {
+	pades.Unsigned
+	Certification int       `json:"certification,omitempty"`
+	SigningTime   time.Time `json:"signing_time"`
+	Chain         [][]byte  `json:"chain"`        // DER certificates, the signer's first
+	SignedAttrs   []byte    `json:"signed_attrs"` // DER SET OF, the message that is signed
+	Room          int       `json:"room"`         // largest CMS in bytes
+}
+
+// NewIntent lays the signature out, without any key. The base is read once.
+func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
+	if err := checkChain(p); err != nil {
+		return Intent{}, err
+	}
+	h, err := cms.HashFor(p.Chain[0].PublicKey)
+	if err != nil {
+		return Intent{}, fmt.Errorf("key of %q: %w", p.Chain[0].Subject, err)
+	}
+	room, err := cms.Room(p.Chain, p.TokenRoom)
+	if err != nil {
+		return Intent{}, err
+	}
+	f, err := pdf.Open(base, size)
+	if err != nil {
+		return Intent{}, err
+	}
+	u, err := pades.Begin(pades.SignParams{
+		File: f, Field: p.Field, Certification: p.Certification, Hash: h, Room: room, SigningTime: p.SigningTime,
+		Name: p.Name, Reason: p.Reason, Location: p.Location, ContactInfo: p.ContactInfo,
+	})
+	if err != nil {
+		return Intent{}, err
+	}
+	attrs, err := cms.SignedAttributes(cms.AttrParams{Digest: u.Digest, Hash: h, Chain: p.Chain})
+	if err != nil {
+		return Intent{}, err
+	}
+	in := Intent{
+		Unsigned: *u, Certification: p.Certification, SigningTime: p.SigningTime.UTC(),
+		SignedAttrs: attrs, Room: room,
+	}
+	for _, c := range p.Chain {
+		in.Chain = append(in.Chain, c.Raw)
+	}
+	return in, nil
+}
+
+// checkChain refuses a signing time at which the certificate does not hold.
+func checkChain(p Params) error {
+	if len(p.Chain) == 0 {
+		return errors.New("signing: no certificate to sign with")
+	}
+	c := p.Chain[0]
+	if p.SigningTime.Before(c.NotBefore) || p.SigningTime.After(c.NotAfter) {
+		return fmt.Errorf("signing: the certificate of %q holds from %s to %s, not at %s", c.Subject,
+			c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339),
+			p.SigningTime.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// signedData checks a stored intent for consistency and returns the CMS parts.
+func (in *Intent) signedData() (cms.SignedData, error) {
+	d := cms.SignedData{Attrs: in.SignedAttrs, Hash: in.Hash}
+	for _, der := range in.Chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return d, fmt.Errorf("signing: certificate in a stored intent: %w", err)
+		}
+		d.Chain = append(d.Chain, c)
+	}
+	if len(d.Chain) == 0 {
+		return d, errors.New("signing: a stored intent without a certificate")
+	}
+	want, err := cms.SignedAttributes(cms.AttrParams{Digest: in.Digest, Hash: in.Hash, Chain: d.Chain})
+	if err != nil {
+		return d, err
+	}
+	if !bytes.Equal(want, in.SignedAttrs) {
+		return d, errors.New("signing: a stored intent whose bytes to sign do not belong to its document")
+	}
+	return d, nil
+}
+
+// Finish writes the signed file: the base, checked against the intent while it is
+// copied, and the increment with signature and token (nil: none). The caller
+// throws away what was written if an error comes back, and runs [Check] on the rest.
+func Finish(w io.Writer, base io.ReaderAt, in Intent, p Proof) (Result, error) {
+	d, err := in.signedData()
+	if err != nil {
+		return Result{}, err
+	}
+	d.Signature, d.Token = p.Signature, p.Token
+	der, err := cms.Assemble(d)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := verify(der, &in); err != nil {
+		return Result{}, err
+	}
+	sum, size, err := in.Write(w, base, der)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{hex.EncodeToString(sum[:]), size}, nil
+}
+
+// Proof is what completes an intent.
+type Proof struct {
+	Signature []byte // from [Ticket.Sign]
+	Token     []byte // DER RFC 3161 token over Signature, or nil
+}
+
+// Check reads a finished file back and fails unless it is exactly base and
+// increment of the intent, a strict reader finds it well-formed and signed to the last
+// byte, and its CMS signs the intent's bytes with the intent's certificate.
+func Check(result io.ReaderAt, size int64, in Intent) error {
+	padded, err := in.Unsigned.Check(result, size)
+	if err != nil {
+		return err
+	}
+	der, err := cms.Trim(padded)
+	if err != nil {
+		return fmt.Errorf("%w: %w", pades.ErrResult, err)
+	}
+	return verify(der, &in)
+}
+
+// verify checks a CMS against the intent it was made for. Made again from its
+// signature and token, it must come out the same to the byte, which covers the
+// certificates in it, too.
+func verify(der []byte, in *Intent) error {
+	p, err := cms.Parse(der)
+	if err != nil {
+		return err
+	}
+	if err := cms.Verify(p, in.Digest); err != nil {
+		return err
+	}
+	want, err := in.signedData()
+	if err != nil {
+		return err
+	}
+	want.Signature, want.Token = p.Signature, p.Token
+	again, err := cms.Assemble(want)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(again, der) {
+		return fmt.Errorf("%w: its CMS is not made of the intended bytes and certificates", pades.ErrResult)
+	}
+	return nil
+}
