@@ -29,7 +29,7 @@ func (d *step) draft(ev DraftReceived) {
 	r.Terms = ev.Plan.Terms
 	r.Documents = ev.Documents
 	problems := slices.Clone(ev.Plan.Problems)
-	if len(ev.Documents) == 0 && !slices.ContainsFunc(problems, Problem.aboutDocuments) {
+	if len(ev.Documents) == 0 && !slices.ContainsFunc(problems, Problem.AboutDocuments) {
 		problems = append(problems, Problem{Kind: ProblemNoPDF})
 	}
 	if len(problems) > 0 {
@@ -66,9 +66,9 @@ func (d *step) begin(ev DraftReceived) {
 		"mail", string(ev.Mail.Blob), "level", string(ev.Mail.Level), "documents", fmt.Sprint(len(ev.Documents)))
 }
 
-// aboutDocuments reports whether the problem already explains why there is no
+// AboutDocuments reports whether the problem already explains why there is no
 // usable document.
-func (p Problem) aboutDocuments() bool {
+func (p Problem) AboutDocuments() bool {
 	switch p.Kind {
 	case ProblemNoPDF, ProblemUnfitPDF, ProblemTooLarge, ProblemMailTooLarge, ProblemUnreadable, ProblemTooMany:
 		return true

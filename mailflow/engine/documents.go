@@ -15,7 +15,7 @@ import (
 
 // facts gathers what the rules look at. lines and docs are what earlier mails of
 // the same draft gave.
-func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Document) (rules.Facts, []mailflow.Problem, error) {
+func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Document) (rules.Facts, error) {
 	f := rules.Facts{
 		Mailbox: a.box.Name, Address: a.box.Address, From: a.mail.From, Level: a.mail.Level,
 		Subject: a.msg.Subject, To: a.msg.To, Cc: a.msg.Cc,
@@ -27,20 +27,22 @@ func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Docume
 	}
 	if a.in.Truncated {
 		f.Lines, f.Documents = lines, docs
-		return f, []mailflow.Problem{{
+		f.LineProblems = []mailflow.Problem{{
 			Kind: mailflow.ProblemMailTooLarge, Args: []string{rules.Bytes(a.in.Size), rules.Bytes(e.cfg.Limits.Mail)},
-		}}, nil
+		}}
+		return f, nil
 	}
 	more, bad := reply.Lines(reply.From(a.msg))
 	f.Lines, f.LineProblems = mailflow.MergeLines(lines, more), bad
 	fresh, problems, err := e.documents(a.msg)
 	if err != nil {
-		return f, nil, err
+		return f, err
 	}
+	f.LineProblems = append(problems, f.LineProblems...)
 	if f.Documents = fresh; len(fresh) == 0 && len(problems) == 0 {
 		f.Documents = docs
 	}
-	return f, problems, nil
+	return f, nil
 }
 
 // documents stores the PDFs of a draft, and says what is wrong with those that

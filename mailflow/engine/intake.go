@@ -70,9 +70,13 @@ func (e *Engine) Receive(ctx context.Context, in Inbound) (Disposition, error) {
 	if err != nil {
 		return SetAside, e.setAside(ctx, in, err)
 	}
-	if a.key, err = a.msg.DedupeKey(in.Mailbox); err != nil {
+	key, err := a.msg.DedupeKey(in.Mailbox)
+	if err != nil {
 		return Done, fmt.Errorf("reading a mail back: %w", err)
 	}
+	// The mail's own date comes first, so that keys of one time lie together in
+	// the store; it is part of the mail and the same however often it comes.
+	a.key = "mail/" + a.msg.Date.UTC().Format("20060102") + "/" + key
 	if seen, err := e.cfg.Store.Handled(ctx, a.key); err != nil || seen {
 		return Done, err
 	}
@@ -245,7 +249,7 @@ func (e *Engine) sentText(a *arrival, r *mailflow.Request, party string) string 
 
 // draft handles a mail without a token: it may begin a request.
 func (e *Engine) draft(ctx context.Context, a *arrival) error {
-	facts, problems, err := e.facts(a, nil, nil)
+	facts, err := e.facts(a, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -254,12 +258,12 @@ func (e *Engine) draft(ctx context.Context, a *arrival) error {
 		return e.refuse(ctx, a, out)
 	}
 	e.count("mails: draft")
-	return e.begin(ctx, a, "", facts, out.Plan, problems)
+	return e.begin(ctx, a, "", facts, out.Plan)
 }
 
 // continued handles the sender's answer to what a draft lacked.
 func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) error {
-	facts, problems, err := e.facts(a, r.Lines, r.Documents)
+	facts, err := e.facts(a, r.Lines, r.Documents)
 	if err != nil {
 		return err
 	}
@@ -267,15 +271,13 @@ func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) 
 	if out.Refused != "" {
 		return e.ignore(ctx, a, "other", "an answer about a draft: "+out.Refused)
 	}
-	return e.begin(ctx, a, r.ID, facts, out.Plan, problems)
+	return e.begin(ctx, a, r.ID, facts, out.Plan)
 }
 
-// begin hands a draft to the core. Problems of its documents come first: without
-// them the people do not matter yet, but both are asked for in one letter.
-func (e *Engine) begin(ctx context.Context, a *arrival, id string, facts rules.Facts, plan mailflow.Plan, problems []mailflow.Problem) error {
-	plan.Problems = append(problems, plan.Problems...)
-	if a.in.Truncated { // its lines were never read
-		plan.Problems = problems
+// begin hands a draft to the core.
+func (e *Engine) begin(ctx context.Context, a *arrival, id string, facts rules.Facts, plan mailflow.Plan) error {
+	if a.in.Truncated { // its lines were never read: who is missing is not known
+		plan.Problems = facts.LineProblems
 	}
 	return e.step(ctx, id, store.Change{Handled: []string{a.key}}, func(mailflow.Request) mailflow.EventBody {
 		return mailflow.DraftReceived{

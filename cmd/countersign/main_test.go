@@ -1,0 +1,24 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// childVariable makes the test binary be the program itself: tests that kill the
+// daemon run it as a process of its own.
+const childVariable = "COUNTERSIGN_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		main()
+	}
+	testscript.Main(m, map[string]func(){"countersign": main})
+}
+
+// TestScripts runs the program as users do.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}

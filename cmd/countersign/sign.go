@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"countersign/signing"
+	"countersign/signing/demopki"
+	"countersign/signing/evidence"
+	"countersign/signing/keys"
+	"countersign/signing/keys/ca"
+	"countersign/signing/keys/file"
+	"countersign/signing/pades"
+	"countersign/signing/pdf"
+)
+
+type signCmd struct {
+	Key     string   `help:"Key to sign with: file:/path/seal.p12?password-file=/path/seal.pw" placeholder:"URI" xor:"key" required:""`
+	Demo    bool     `help:"Sign with a demo key, demo CA and demo time-stamping authority made for this one run." xor:"key" required:""`
+	Level   string   `help:"PAdES level: B-B or B-T. Default: B-T where there is a time-stamping authority, else B-B."`
+	TSA     []string `name:"tsa" help:"Time-stamping authority (RFC 3161), tried in the order given." placeholder:"URL"`
+	Certify bool     `help:"Certify the document: afterwards only further signatures are allowed (P=2). It must be the first signature."`
+	Field   string   `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
+	Reason  string   `help:"Reason stated in the signature."`
+	Signer  []string `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
+	Root    string   `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
+	In      string   `arg:"" name:"in.pdf" help:"PDF to sign."`
+	Out     string   `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
+}
+
+// Run signs one file.
+func (c *signCmd) Run(ctx context.Context, t terminal) error {
+	j, stop, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	res, err := j.run(ctx, c.In, c.Out)
+	var no *pdf.RefusedError
+	if errors.As(err, &no) {
+		return noError{fmt.Errorf("%s: %w", c.In, err)}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level(), res.SHA256)
+	return nil
+}
+
+// A signJob is a row of signatures over one file.
+type signJob struct {
+	steps  []signStep
+	client *evidence.Client // nil: level B-B
+	field  string           // existing field for the first step
+}
+
+type signStep struct {
+	key    signing.Key
+	params signing.Params
+}
+
+func (j *signJob) level() string {
+	if j.client == nil {
+		return "B-B"
+	}
+	return "B-T"
+}
+
+// open gets the keys and the time-stamping authority.
+func (c *signCmd) open(ctx context.Context) (*signJob, func(), error) {
+	switch c.Level {
+	case "", "B-B", "B-T":
+	default:
+		return nil, nil, fmt.Errorf("--level %s: this version makes B-B and B-T", c.Level)
+	}
+	if len(c.Signer) > 0 && (!c.Demo || c.Field != "") || c.Root != "" && !c.Demo {
+		return nil, nil, errors.New("--signer and --root go with --demo only, and --signer not with --field")
+	}
+	j := &signJob{field: c.Field}
+	first := signing.Params{Reason: c.Reason}
+	if c.Certify {
+		first.Certification = 2
+	}
+	if c.Demo {
+		return c.openDemo(j, first)
+	}
+	key, err := openKey(ctx, c.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	j.steps = []signStep{{key, first}}
+	if c.Level == "B-T" && len(c.TSA) == 0 {
+		return nil, nil, errors.New("--level B-T needs a time-stamping authority: give --tsa URL")
+	}
+	if len(c.TSA) > 0 && c.Level != "B-B" {
+		if j.client, err = evidence.New(evidence.Options{TSAs: tsas(c.TSA)}); err != nil {
+			return nil, nil, fmt.Errorf("--tsa: %w", err)
+		}
+	}
+	return j, func() {}, nil
+}
+
+func tsas(urls []string) []evidence.TSA {
+	var list []evidence.TSA
+	for _, u := range urls {
+		list = append(list, evidence.TSA{URL: u})
+	}
+	return list
+}
+
+// openKey opens a key by its URI.
+func openKey(ctx context.Context, uri string) (signing.Key, error) {
+	openers := keys.Openers{"file": func(_ context.Context, u *url.URL, secrets keys.Secrets) (signing.Key, error) {
+		return file.OpenURI(u, secrets, time.Now())
+	}}
+	key, err := openers.Open(ctx, uri, file.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("--key: %w", err)
+	}
+	return key, nil
+}
+
+// openDemo makes keys for one run, and a time-stamping authority on loopback.
+func (c *signCmd) openDemo(j *signJob, first signing.Params) (*signJob, func(), error) {
+	now := time.Now()
+	pki, err := demopki.New(now, "Countersign Demo")
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Root != "" {
+		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pki.Root.Chain()[0].Raw})
+		if err := os.WriteFile(c.Root, block, 0o644); err != nil {
+			return nil, nil, err
+		}
+	}
+	j.steps = []signStep{{pki.Seal, first}}
+	authority, err := ca.New(ca.Options{Key: pki.CA})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, person := range c.Signer {
+		a, err := mail.ParseAddress(person)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--signer %q: write it as 'Name <address>': %w", person, err)
+		}
+		key, err := authority.Issue(context.Background(), ca.Subject{Name: a.Name, Address: a.Address, RequestID: "demo"}, now, rand.Reader)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--signer %q: %w", person, err)
+		}
+		j.steps = append(j.steps, signStep{key, signing.Params{Name: a.Name, ContactInfo: a.Address, Reason: c.Reason}})
+	}
+	if c.Level == "B-B" {
+		return j, func() {}, nil
+	}
+	url, stop, err := serveLoopback("127.0.0.1:0", pki.TSA(time.Now))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(c.TSA) > 0 {
+		url = c.TSA[0]
+	}
+	j.client, err = evidence.New(evidence.Options{TSAs: tsas([]string{url})})
+	return j, stop, err
+}
+
+// run makes R0, then one revision after the other in a scratch directory beside the
+// output, and moves the last one into place once it is checked.
+func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, error) {
+	scratch, err := os.MkdirTemp(filepath.Dir(out), ".countersign-")
+	if err != nil {
+		return signing.Result{}, err
+	}
+	defer os.RemoveAll(scratch)
+	current, fields := in, []string{j.field}
+	if j.field == "" {
+		current = filepath.Join(scratch, "r0.pdf")
+		if fields, err = j.prepare(in, current); err != nil {
+			return signing.Result{}, err
+		}
+	}
+	var res signing.Result
+	for i, s := range j.steps {
+		next := filepath.Join(scratch, fmt.Sprintf("%d.pdf", i+1))
+		s.params.Field = fields[i]
+		if res, err = j.signOne(ctx, s, current, next); err != nil {
+			return res, err
+		}
+		current = next
+	}
+	return res, os.Rename(current, out)
+}
+
+func (j *signJob) prepare(in, out string) (names []string, err error) {
+	var specs []pades.FieldSpec
+	for i, s := range j.steps {
+		name := fmt.Sprintf("Signature%d", i+1)
+		if s.params.Certification > 0 {
+			name = "Seal"
+		}
+		specs = append(specs, pades.FieldSpec{Name: name})
+	}
+	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+		_, names, err = signing.Prepare(w, io.NewSectionReader(base, 0, size), specs)
+		return err
+	})
+	return names, err
+}
+
+// rewrite opens one file and writes another from it.
+func rewrite(in, out string, write func(w io.Writer, base *os.File, size int64) error) error {
+	base, err := os.Open(in)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	st, err := base.Stat()
+	if err != nil {
+		return err
+	}
+	w, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(w, base, st.Size()), w.Close())
+}
+
+// signOne makes one signature: intent, ticket, timestamp, file, check.
+func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res signing.Result, err error) {
+	s.params.SigningTime, s.params.Chain = time.Now(), s.key.Chain()
+	if j.client != nil {
+		s.params.TokenRoom = j.client.TokenRoom()
+	}
+	var intent signing.Intent
+	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+		if intent, err = signing.NewIntent(base, size, s.params); err != nil {
+			return err
+		}
+		proof, err := j.prove(ctx, s.key, intent)
+		if err != nil {
+			return err
+		}
+		res, err = signing.Finish(w, base, intent, proof)
+		return err
+	})
+	if err != nil {
+		return res, err
+	}
+	f, err := os.Open(out)
+	if err != nil {
+		return res, err
+	}
+	defer f.Close()
+	return res, signing.Check(f, res.Size, intent)
+}
+
+func (j *signJob) prove(ctx context.Context, key signing.Key, in signing.Intent) (signing.Proof, error) {
+	ticket, err := signing.NewTicket(in)
+	if err != nil {
+		return signing.Proof{}, err
+	}
+	signature, err := ticket.Sign(ctx, key)
+	if err != nil || j.client == nil {
+		return signing.Proof{Signature: signature}, err
+	}
+	token, err := j.client.Timestamp(ctx, signature, crypto.SHA256)
+	return signing.Proof{Signature: signature, Token: token.DER}, err
+}
