@@ -66,6 +66,7 @@ type (
 		Mailbox   string
 		Address   string
 		Lines     []Line
+		Cc        []Address
 		Documents []Document // name, original, size
 		Plan      Plan
 	}

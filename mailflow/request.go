@@ -22,8 +22,17 @@ func (a Address) String() string {
 }
 
 // SameAddr reports whether two addr-specs are one mailbox to us: without regard
-// to upper and lower case, and with nothing stripped, so that ann+x@ is not ann@.
-func SameAddr(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
+// to upper and lower case of ASCII letters (others have look-alikes that fold onto
+// them), and with nothing stripped, so that ann+x@ is not ann@.
+func SameAddr(a, b string) bool {
+	lower := func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}
+	return a != "" && strings.Map(lower, a) == strings.Map(lower, b)
+}
 
 // Domain returns the part of an addr-spec after the last @, in lower case.
 func Domain(addr string) string {
@@ -254,6 +263,9 @@ type Terms struct {
 	Codes       int           `json:"codes"` // codes a signer may ask for
 	Expires     time.Duration `json:"expires"`
 	OwnApproval bool          `json:"own_approval,omitempty"` // the sender may approve
+	// TSA are the time-stamping authorities to use, by URL; none means all that
+	// are configured.
+	TSA []string `json:"tsa,omitempty"`
 	// Reason is what the seal and the signatures state as their reason.
 	Reason string `json:"reason,omitempty"`
 }
@@ -282,9 +294,10 @@ type Request struct {
 	Address string `json:"address"`
 	Subject string `json:"subject"`
 	Draft   Mail   `json:"draft"`
-	// Lines and Plan are what the draft, and the answers to our questions about
-	// it, said so far.
+	// Lines and Cc are what the draft, and the answers to our questions about it,
+	// said so far about who takes part.
 	Lines     []Line     `json:"lines,omitempty"`
+	Cc        []Address  `json:"cc,omitempty"`
 	Terms     Terms      `json:"terms"`
 	Problems  []Problem  `json:"problems,omitempty"` // what the sender was last asked for
 	Asks      int        `json:"asks,omitempty"`     // how often

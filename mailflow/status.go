@@ -79,7 +79,8 @@ func Summarise(r *Request, pending []Pending) Summary {
 func Describe(r *Request, pending []Pending) Details {
 	d := Details{
 		Summary: Summarise(r, pending), Expires: r.Expires, H: r.H, Problems: r.Problems,
-		Letters: r.Deliveries, Pending: pending, Ended: r.Ended, EndedBy: r.EndedBy,
+		Documents: []DocumentStatus{}, Letters: append([]Delivery{}, r.Deliveries...), Pending: pending,
+		Ended: r.Ended, EndedBy: r.EndedBy,
 	}
 	for i := range r.Parties {
 		d.Parties = append(d.Parties, partyStatus(&r.Parties[i]))

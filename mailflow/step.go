@@ -70,6 +70,7 @@ func (d *step) progress(body EventBody) error {
 	case Expire:
 		d.expire()
 	case Cancel:
+		d.audit("cancelled by hand", "", "by", body.By)
 		d.end(StateCancelled, LetterCancelled, body.Reason, "")
 	default:
 		return fmt.Errorf("unknown event %T", body)
@@ -82,7 +83,7 @@ func (d *step) progress(body EventBody) error {
 func Refuse(mail Mail, address string, ev Event, now time.Time) Decision {
 	r := Request{Address: address, Subject: mail.Subject, Draft: mail}
 	d := &step{r: &r, ev: ev, now: now.UTC().Truncate(time.Second)}
-	d.send(Letter{Kind: LetterRefused, To: mail.From, References: appendID(mail.References, mail.MessageID)})
+	d.send(Letter{Kind: LetterRefused, To: mail.From, Subject: mail.Subject, References: appendID(mail.References, mail.MessageID)})
 	d.audit("draft refused", "", "mail", string(mail.Blob), "level", string(mail.Level))
 	return d.decision()
 }
@@ -167,6 +168,13 @@ func newRef(random []byte) string {
 		b.WriteByte(alphabet[x%32])
 	}
 	return b.String()
+}
+
+// mailable reports whether an address can be written into a letter: ASCII without
+// blanks or control characters, one @. Mail servers need SMTPUTF8 for others.
+func mailable(addr string) bool {
+	outside := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>,;:\\\"()[]", r) }
+	return strings.Count(addr, "@") == 1 && !strings.ContainsFunc(addr, outside) && len(addr) <= 254
 }
 
 func appendID(ids []string, id string) []string {

@@ -25,7 +25,7 @@ func (d *step) draft(ev DraftReceived) {
 	default:
 		d.audit("draft continued", "p0", "mail", string(ev.Mail.Blob), "level", string(ev.Mail.Level))
 	}
-	r.Lines = ev.Lines
+	r.Lines, r.Cc = ev.Lines, ev.Cc
 	r.Terms = ev.Plan.Terms
 	r.Documents = ev.Documents
 	problems := slices.Clone(ev.Plan.Problems)

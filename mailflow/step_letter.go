@@ -29,6 +29,10 @@ func (d *step) send(l Letter) {
 		d.out.Effects = append(d.out.Effects, e)
 		return
 	}
+	if !mailable(l.To.Addr) {
+		d.unmailable(d.key(EffectLetter, suffix), l)
+		return
+	}
 	if l.Kind != LetterNote {
 		l.Bounce = "b-" + base32Lower.EncodeToString(d.random("bounce " + suffix))[:TokenLen]
 	}
@@ -38,6 +42,15 @@ func (d *step) send(l Letter) {
 		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID,
 		State: DeliveryQueued, At: d.now,
 	})
+}
+
+// unmailable records a letter to an address that our mail server would not take.
+func (d *step) unmailable(key string, l Letter) {
+	d.r.Deliveries = append(d.r.Deliveries, Delivery{
+		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID,
+		State: DeliveryRefused, At: d.now, Text: "letters cannot be sent to this address",
+	})
+	d.audit("letter "+string(DeliveryRefused), l.Party, "letter", key)
 }
 
 // toParty sends a letter to a party, threaded with what that party got before.

@@ -26,6 +26,9 @@ var (
 	ErrConflict = errors.New("the request was changed by somebody else")
 	// ErrDuplicate: one of the change's handled keys is there already.
 	ErrDuplicate = errors.New("this mail was handled before")
+	// ErrExists: an effect is in the outbox already, or a reply token belongs to
+	// somebody else. It is a bug of the caller, never a mail handled before.
+	ErrExists = errors.New("it is there already")
 	// ErrStale: a settled effect is gone or was claimed again since.
 	ErrStale = errors.New("the effect was settled or claimed by somebody else")
 	// ErrNotFound: no such request or token.
@@ -52,11 +55,12 @@ type Row struct {
 type Effect struct {
 	// Key is unique and stable over all attempts, for example
 	// "<request>/letter/invite-p2". Adding a key that is in the outbox already
-	// is an error in the caller and refused with ErrDuplicate.
+	// and stays there is refused with ErrExists. A key has 1 to 1024 bytes
+	// and no NUL, like all keys here; others are refused with fs.ErrInvalid.
 	Key     string
 	Request string
 	Kind    string
-	// Due is when the effect may next be claimed.
+	// Due is when the effect may next be claimed; a zero time means at once.
 	Due time.Time
 	// Attempts counts the claims so far.
 	Attempts int
@@ -78,20 +82,23 @@ type Settle struct {
 	Key   string
 	Token uint64
 	// Again, if not zero, keeps the effect and makes it due at that time, with
-	// Note as the reason; otherwise the effect is removed.
+	// Note as the reason; otherwise the effect is removed. Either way the claim
+	// ends: a second settle is ErrStale.
 	Again time.Time
 	Note  string
 }
 
-// An Entry is one line of the audit log. Data is the leaf: it must hold nothing
-// that has to be erasable later, and no secret.
+// An Entry is one line of the audit log. The leaf of the Merkle tree covers all of
+// it, so it must hold nothing that has to be erasable later, and no secret.
 type Entry struct {
 	Time    time.Time
 	Request string
 	Data    []byte
 }
 
-// A Change is everything that one decision writes. Zero fields write nothing.
+// A Change is everything that one decision writes. Zero fields write nothing. It is
+// checked in this order: handled keys, settles, row, effects, tokens; an effect whose
+// key the same change settles away or drops may be added again.
 type Change struct {
 	// Row is the request created or replaced, nil if none is.
 	Row *Row
@@ -118,7 +125,8 @@ type ClaimOptions struct {
 	Max int
 	// Next gives the due time of the attempt after this one. It is stored before
 	// Claim returns, so the effect of a worker that dies comes back by itself,
-	// once, later. e.Attempts is the count including this claim.
+	// once, later. e.Attempts is the count including this claim, e.Due the old
+	// time. Next and Skip run inside the store and must not call it.
 	Next func(e Effect) time.Time
 	// Skip, if not nil, excludes effects by key: those that a worker of this
 	// process is still busy with.
@@ -140,9 +148,10 @@ type Filter struct {
 type Store interface {
 	// Apply writes the changes with as few flushes as it can, each atomic on its
 	// own, in the order given. errs has one element per change: nil, or why that
-	// change was not applied (ErrConflict, ErrDuplicate, ErrStale). err reports
-	// that the flush itself failed; then nothing is known to be written.
-	// A change acknowledged with nil survives any crash.
+	// change was not applied (ErrConflict, ErrDuplicate, ErrExists, ErrStale). err
+	// reports that the flush itself failed; then nothing is known to be written.
+	// A change acknowledged with nil survives any crash. ctx counts only until the
+	// writer takes the changes: a commit is never reported as cancelled.
 	Apply(ctx context.Context, changes []Change) (errs []error, err error)
 
 	// Load returns one request, or ErrNotFound.

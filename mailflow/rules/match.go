@@ -78,14 +78,6 @@ func (s *Set) Rule(name string) (Rule, bool) {
 	return Rule{}, false
 }
 
-// TSA returns the URLs of the timestamp authorities to use under a rule, in order.
-func (s *Set) TSA(rule string) []string {
-	if r, ok := s.Rule(rule); ok && len(r.TSA) > 0 {
-		return r.TSA
-	}
-	return s.world.TSA
-}
-
 // Facts are what is known of a draft.
 type Facts struct {
 	Mailbox string           // configured name of the mailbox it came to

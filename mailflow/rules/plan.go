@@ -28,7 +28,7 @@ func (s *Set) plan(r *compiled, f Facts) mailflow.Plan {
 		AnswerLevels: slices.Clone(r.Levels), Seal: r.Seal, Level: r.Level,
 		CodeDigits: r.Code.Digits, CodeTries: r.Code.Tries,
 		CodeLife: time.Duration(r.Code.Lifetime), Codes: r.Code.Count,
-		Expires: time.Duration(r.Expires), OwnApproval: r.OwnApproval, Reason: r.Reason,
+		Expires: time.Duration(r.Expires), OwnApproval: r.OwnApproval, Reason: r.Reason, TSA: slices.Clone(r.TSA),
 	}
 	p.plan.Problems = slices.Clone(f.LineProblems)
 	p.documents()

@@ -24,7 +24,7 @@ var present = []byte{1}
 
 // Apply implements store.Store. Beyond its contract: a change that settles or
 // drops an effect may add one with the same key; a reply token that is put again
-// with another reference is refused with ErrDuplicate; an effect without due time
+// with another reference is refused with ErrExists; an effect without due time
 // is due at once; a change with an empty or overlong key (1,024 bytes) gets
 // fs.ErrInvalid.
 func (s *Store) Apply(ctx context.Context, changes []store.Change) ([]error, error) {
@@ -97,12 +97,12 @@ func (t *txn) check(c *store.Change) error {
 	for i, e := range c.Add {
 		there := t.outbox.Get([]byte(e.Key)) != nil && !gone[e.Key]
 		if there || slices.ContainsFunc(c.Add[:i], func(o store.Effect) bool { return o.Key == e.Key }) {
-			return fmt.Errorf("effect %s is in the outbox already: %w", e.Key, store.ErrDuplicate)
+			return fmt.Errorf("effect %s is in the outbox already: %w", e.Key, store.ErrExists)
 		}
 	}
 	for hash, ref := range c.Tokens {
 		if have := t.tokens.Get([]byte(hash)); have != nil && string(have) != ref {
-			return fmt.Errorf("reply token of %s belongs to %s: %w", ref, have, store.ErrDuplicate)
+			return fmt.Errorf("reply token of %s belongs to %s: %w", ref, have, store.ErrExists)
 		}
 	}
 	return nil

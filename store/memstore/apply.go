@@ -45,13 +45,13 @@ func (d *data) check(c *store.Change) error {
 	added := map[string]bool{}
 	for _, e := range c.Add {
 		if _, ok := d.outbox[e.Key]; ok && !gone[e.Key] || added[e.Key] {
-			return fmt.Errorf("effect %s is in the outbox already: %w", e.Key, store.ErrDuplicate)
+			return fmt.Errorf("effect %s is in the outbox already: %w", e.Key, store.ErrExists)
 		}
 		added[e.Key] = true
 	}
 	for hash, ref := range c.Tokens {
 		if have, ok := d.tokens[hash]; ok && have != ref {
-			return fmt.Errorf("reply token of %s belongs to %s: %w", ref, have, store.ErrDuplicate)
+			return fmt.Errorf("reply token of %s belongs to %s: %w", ref, have, store.ErrExists)
 		}
 	}
 	return nil

@@ -50,8 +50,8 @@ func testOutboxOfRequest(t *testing.T, f *fixture) {
 
 func testAddTwice(t *testing.T, f *fixture) {
 	f.must(store.Change{Add: []store.Effect{effect("e", 0)}})
-	f.refused(store.ErrDuplicate, store.Change{Row: create("r"), Add: []store.Effect{effect("f", 0), effect("e", 1)}})
-	f.refused(store.ErrDuplicate, store.Change{Row: create("r"), Add: []store.Effect{effect("f", 0), effect("f", 1)}})
+	f.refused(store.ErrExists, store.Change{Row: create("r"), Add: []store.Effect{effect("f", 0), effect("e", 1)}})
+	f.refused(store.ErrExists, store.Change{Row: create("r"), Add: []store.Effect{effect("f", 0), effect("f", 1)}})
 	c := f.claim(0, 1)[0]
 	f.must(store.Change{Settle: []store.Settle{{Key: "e", Token: c.Token}}})
 	f.must(store.Change{Add: []store.Effect{effect("e", 3)}}) // a settled key is free
@@ -74,7 +74,7 @@ func testReplace(t *testing.T, f *fixture) {
 	}
 	f.refused(store.ErrStale, store.Change{Settle: []store.Settle{{Key: "a", Token: claimed[0].Token}}})
 	again := store.Settle{Key: "c", Token: claimed[2].Token, Again: at(2)}
-	f.refused(store.ErrDuplicate, store.Change{Settle: []store.Settle{again}, Add: []store.Effect{effect("c", 9)}})
+	f.refused(store.ErrExists, store.Change{Settle: []store.Settle{again}, Add: []store.Effect{effect("c", 9)}})
 	f.must(store.Change{Settle: []store.Settle{again}, Drop: []string{"c"}}) // a drop beats a settle
 	equal(t, "outbox", keys(f.outbox("")), "a", "b")
 }

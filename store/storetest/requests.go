@@ -95,7 +95,7 @@ func testTokens(t *testing.T, f *fixture) {
 	h1, h2 := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
 	f.must(store.Change{Tokens: map[string]string{h1: "r/p1"}})
 	f.must(store.Change{Tokens: map[string]string{h1: "r/p1", h2: "r/p2"}}) // the same again
-	f.refused(store.ErrDuplicate, store.Change{Row: create("r"), Tokens: map[string]string{h1: "r/p3"}})
+	f.refused(store.ErrExists, store.Change{Row: create("r"), Tokens: map[string]string{h1: "r/p3"}})
 	for hash, want := range map[string]string{h1: "r/p1", h2: "r/p2"} {
 		if got, err := f.s.Token(t.Context(), hash); err != nil || got != want {
 			t.Errorf("token: %q %v, want %q", got, err, want)
@@ -238,7 +238,7 @@ func testSeesChangesBefore(t *testing.T, f *fixture) {
 		store.Change{Tokens: map[string]string{"token-r": "x"}},
 		store.Change{Audit: []store.Entry{{Data: []byte("last")}}},
 	)
-	want := []error{nil, store.ErrDuplicate, store.ErrDuplicate, nil, nil, store.ErrConflict, store.ErrDuplicate, nil, nil, store.ErrDuplicate, nil}
+	want := []error{nil, store.ErrDuplicate, store.ErrDuplicate, nil, nil, store.ErrConflict, store.ErrExists, nil, nil, store.ErrExists, nil}
 	for i := range errs {
 		if !errors.Is(errs[i], want[i]) {
 			t.Errorf("change %d: %v, want %v", i, errs[i], want[i])

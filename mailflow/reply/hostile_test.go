@@ -1,0 +1,37 @@
+package reply
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is made to be slow is not.
+func TestHostile(t *testing.T) {
+	border := `<div style="border-top:solid"><table style="border-top:solid">`
+	sheet := "<style>" + strings.Repeat(".a .b:hover > p.c{display:none}", 500) + "</style>"
+	for name, in := range map[string]Input{
+		"blank lines":     {Text: "APPROVE\n" + strings.Repeat("---- x ----\n\n\n", 600)},
+		"attributions":    {Text: "APPROVE\n" + strings.Repeat("12:15 a@b:\n> x\n", 900)},
+		"header blocks":   {Text: strings.Repeat("From: a@b 2026 12:15\n", 1900)},
+		"quote marks":     {Text: strings.Repeat(">", 60000)},
+		"one long line":   {Text: strings.Repeat("a:b@ ", 13000)},
+		"role lines":      {Text: strings.Repeat("Signer: a\n", 1900)},
+		"nested borders":  {HTML: strings.Repeat(border, 200) + strings.Repeat("<p>From: a@b", 20000)},
+		"many borders":    {HTML: strings.Repeat(`<div style="border-top:solid">a</div>`, 20000)},
+		"many selectors":  {HTML: sheet + strings.Repeat(`<i class="a b">x</i>`, 40000)},
+		"open formatting": {HTML: strings.Repeat("<b><i><p>", 100000)},
+		"big styles":      {HTML: `<p style="` + strings.Repeat("clip :", 150000) + `">APPROVE`},
+		"long letter":     {Text: "APPROVE\n" + strings.Repeat("a x c ", 9000), Sent: strings.Repeat("a b c d ", 100000)},
+	} {
+		start := time.Now()
+		a := Read(in)
+		Lines(in)
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("%s: took %v", name, d)
+		}
+		if obeyed(a.Command) && name != "attributions" {
+			t.Errorf("%s: %s is obeyed", name, a.Command)
+		}
+	}
+}
