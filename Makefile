@@ -40,6 +40,7 @@ bench:
 
 # Runs the readers over real PDFs and mails and prints what became of them.
 corpus:
+	@test -d "$(CORPUS)" || { echo "there is no folder $(CORPUS); give one with PDFs and mails: make corpus CORPUS=DIR" >&2; exit 1; }
 	CORPUS=$(abspath $(CORPUS)) go test -count=1 -v -run Corpus ./...
 
 # Kills the daemon KILLS times over the contract flow and compares what people got.

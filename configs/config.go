@@ -25,7 +25,7 @@ import (
 type Config struct {
 	Organisation Organisation   `yaml:"organisation" need:"give name and domains" doc:"Whom the gateway signs for."`
 	State        string         `yaml:"state" need:"give a directory, for example /var/lib/countersign" doc:"Directory of the database and the documents. Only the gateway's user needs access."`
-	Admin        string         `yaml:"admin" need:"give an address, for example postmaster@acme.example" doc:"Address that gets alerts."`
+	Admin        string         `yaml:"admin" need:"give an address, for example postmaster@acme.example" doc:"Address that is told when a request fails for technical reasons."`
 	Mailboxes    []Mailbox      `yaml:"mailboxes" need:"add at least one" doc:"Where drafts and answers arrive. Each has its own signing address."`
 	SMTP         SMTP           `yaml:"smtp" need:"give server, username and password_file of your mail relay" doc:"The relay through which letters leave."`
 	Keys         map[string]Key `yaml:"keys" need:"add at least seal and signing_ca" doc:"Signing keys by name. seal is the organisation's own; signing_ca issues the signers' short-lived certificates. Rules may name further ones."`

@@ -251,6 +251,8 @@ type Terms struct {
 	RuleHash string `json:"rule_hash"` // SHA-256 of the rules in force
 	// Organisation is the name that letters and the seal speak for.
 	Organisation string `json:"organisation"`
+	// Admin is told if the request fails for technical reasons; may be empty.
+	Admin string `json:"admin,omitempty"`
 	// AnswerLevels are the sender levels with which an answer counts.
 	AnswerLevels []Level `json:"answer_levels"`
 	// Seal names the organisation's key.

@@ -88,16 +88,6 @@ func Refuse(mail Mail, address string, ev Event, now time.Time) Decision {
 	return d.decision()
 }
 
-// MergeLines adds the lines of a later mail to those of the draft: a role that the
-// later mail names is named anew.
-func MergeLines(old, more []Line) []Line {
-	named := func(role Role) bool {
-		return slices.ContainsFunc(more, func(l Line) bool { return l.Role == role })
-	}
-	merged := slices.DeleteFunc(slices.Clone(old), func(l Line) bool { return named(l.Role) })
-	return append(merged, more...)
-}
-
 // A step is one decision in the making.
 type step struct {
 	r   *Request

@@ -202,6 +202,9 @@ func (d *step) end(state State, kind LetterKind, reason, by string) {
 	for _, p := range d.once(func(p *Party) bool { return p.ID == "p0" || !p.Asked.IsZero() }) {
 		d.toParty(p, Letter{Kind: kind, Reason: reason, About: by})
 	}
+	if admin := r.Terms.Admin; state == StateFailed && admin != "" {
+		d.send(Letter{Kind: kind, To: Address{Addr: admin}, Reason: reason})
+	}
 }
 
 // delivered records what became of a letter.

@@ -559,8 +559,12 @@ func TestForeignIntent(t *testing.T) {
 	for range 20 {
 		due := w.due()
 		if i := slices.IndexFunc(due, func(ef Effect) bool { return ef.Kind == EffectIntent }); i >= 0 {
+			w.r.Terms.Admin = "admin@demo.example"
 			w.step(IntentMade{Ref: due[i].Attempt, Base: blob("other bytes"), H: w.r.H})
 			w.want(StateFailed)
+			if last := w.r.Deliveries[len(w.r.Deliveries)-1]; last.To != "admin@demo.example" {
+				t.Errorf("the last letter went to %s", last.To)
+			}
 			return
 		}
 		delete(w.outbox, due[0].Key)
@@ -607,6 +611,19 @@ func TestUndeliverable(t *testing.T) {
 		t.Errorf("the sender got %v", w.letters("p0"))
 	}
 	w.want(StateApproving)
+}
+
+// TestUnmailable: an address that cannot be written into a letter stops nobody else.
+func TestUnmailable(t *testing.T) {
+	w := newWorld(t)
+	w.draft(person(RoleApprover, 1, "Boss"))
+	w.settle()
+	w.answer("p1", CommandApprove, func(ev *AnswerReceived) { ev.Mail.From.Addr = "jos\u00e9@demo.example" })
+	last := w.r.Deliveries[len(w.r.Deliveries)-1]
+	refused := slices.ContainsFunc(w.r.Deliveries, func(l Delivery) bool { return l.Kind == LetterNote && l.State == DeliveryRefused })
+	if !refused || last.Kind != LetterOwner {
+		t.Errorf("deliveries: %+v", w.r.Deliveries)
+	}
 }
 
 // TestRandomWalks runs Step through random lives with an adversary: wrong people,

@@ -13,12 +13,12 @@ import (
 	"countersign/mailflow/rules"
 )
 
-// facts gathers what the rules look at. lines and docs are what earlier mails of
-// the same draft gave.
-func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Document) (rules.Facts, error) {
+// facts gathers what the rules look at; old is the request that an earlier mail of
+// the same draft began, or a zero one.
+func (e *Engine) facts(a *arrival, old mailflow.Request) (rules.Facts, error) {
 	f := rules.Facts{
 		Mailbox: a.box.Name, Address: a.box.Address, From: a.mail.From, Level: a.mail.Level,
-		Subject: a.msg.Subject, To: a.msg.To, Cc: a.msg.Cc,
+		Subject: a.msg.Subject, To: a.msg.To, Cc: merge(old.Cc, a.msg.Cc),
 	}
 	for _, tag := range a.tags {
 		if mailflow.ClassifyTag(tag) == mailflow.TagRule {
@@ -26,23 +26,34 @@ func (e *Engine) facts(a *arrival, lines []mailflow.Line, docs []mailflow.Docume
 		}
 	}
 	if a.in.Truncated {
-		f.Lines, f.Documents = lines, docs
+		f.Lines, f.Documents = old.Lines, old.Documents
 		f.LineProblems = []mailflow.Problem{{
 			Kind: mailflow.ProblemMailTooLarge, Args: []string{rules.Bytes(a.in.Size), rules.Bytes(e.cfg.Limits.Mail)},
 		}}
 		return f, nil
 	}
 	more, bad := reply.Lines(reply.From(a.msg))
-	f.Lines, f.LineProblems = mailflow.MergeLines(lines, more), bad
+	f.Lines, f.LineProblems = mailflow.MergeLines(old.Lines, old.Problems, more), append(bad, mailflow.Unmended(old.Problems, more)...)
 	fresh, problems, err := e.documents(a.msg)
 	if err != nil {
 		return f, err
 	}
 	f.LineProblems = append(problems, f.LineProblems...)
 	if f.Documents = fresh; len(fresh) == 0 && len(problems) == 0 {
-		f.Documents = docs
+		f.Documents = old.Documents
 	}
 	return f, nil
+}
+
+// merge adds the addresses of a later mail to those of the draft.
+func merge(old, more []mailflow.Address) []mailflow.Address {
+	merged := slices.Clone(old)
+	for _, a := range more {
+		if !slices.ContainsFunc(merged, func(b mailflow.Address) bool { return mailflow.SameAddr(a.Addr, b.Addr) }) {
+			merged = append(merged, a)
+		}
+	}
+	return merged
 }
 
 // documents stores the PDFs of a draft, and says what is wrong with those that

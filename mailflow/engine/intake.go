@@ -151,23 +151,21 @@ func (e *Engine) ignore(ctx context.Context, a *arrival, kind, why string) error
 
 // correlate finds the request and party that a mail answers: by the reply token in
 // the address it was sent to, else by our Message-ID in its thread. found says that
-// there was a token, even if it is none of ours.
+// there was a token, even if it is none of ours. A mail with the token of one party
+// in the thread of another answers neither.
 func (e *Engine) correlate(ctx context.Context, a *arrival) (ref string, found bool, err error) {
-	var tokens []string
+	var keys []string
 	for _, tag := range a.tags {
 		if mailflow.ClassifyTag(tag) == mailflow.TagToken {
-			tokens = append(tokens, tag)
-			found = true
+			keys, found = append(keys, tag), true
 		}
 	}
-	if !found {
-		tokens = append(tokens, a.msg.InReplyTo...)
-		if len(a.msg.InReplyTo) == 0 && len(a.msg.References) > 0 {
-			tokens = append(tokens, a.msg.References[len(a.msg.References)-1])
-		}
+	keys = append(keys, a.msg.InReplyTo...)
+	if n := len(a.msg.References); !found && len(a.msg.InReplyTo) == 0 && n > 0 {
+		keys = append(keys, a.msg.References[n-1])
 	}
-	for _, token := range tokens {
-		r, err := e.cfg.Store.Token(ctx, mailflow.TokenHash(token))
+	for _, key := range keys {
+		r, err := e.cfg.Store.Token(ctx, mailflow.TokenHash(key))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			continue
@@ -249,7 +247,7 @@ func (e *Engine) sentText(a *arrival, r *mailflow.Request, party string) string 
 
 // draft handles a mail without a token: it may begin a request.
 func (e *Engine) draft(ctx context.Context, a *arrival) error {
-	facts, err := e.facts(a, nil, nil)
+	facts, err := e.facts(a, mailflow.Request{})
 	if err != nil {
 		return err
 	}
@@ -263,7 +261,7 @@ func (e *Engine) draft(ctx context.Context, a *arrival) error {
 
 // continued handles the sender's answer to what a draft lacked.
 func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) error {
-	facts, err := e.facts(a, r.Lines, r.Documents)
+	facts, err := e.facts(a, r)
 	if err != nil {
 		return err
 	}
@@ -276,13 +274,14 @@ func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) 
 
 // begin hands a draft to the core.
 func (e *Engine) begin(ctx context.Context, a *arrival, id string, facts rules.Facts, plan mailflow.Plan) error {
+	plan.Terms.Admin = e.cfg.Admin
 	if a.in.Truncated { // its lines were never read: who is missing is not known
 		plan.Problems = facts.LineProblems
 	}
 	return e.step(ctx, id, store.Change{Handled: []string{a.key}}, func(mailflow.Request) mailflow.EventBody {
 		return mailflow.DraftReceived{
 			Mail: a.mail, Mailbox: a.box.Name, Address: a.box.Address,
-			Lines: facts.Lines, Documents: facts.Documents, Plan: plan,
+			Lines: facts.Lines, Cc: facts.Cc, Documents: facts.Documents, Plan: plan,
 		}
 	})
 }
