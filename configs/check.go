@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml/token"
 
+	"countersign/mailflow"
 	"countersign/mailflow/rules"
 )
 
@@ -46,6 +47,7 @@ func (c *Config) defaults() {
 	for i := range c.Mailboxes {
 		m := &c.Mailboxes[i]
 		m.Hops = cmp.Or(m.Hops, 1)
+		m.LoginDomain = cmp.Or(m.LoginDomain, mailflow.Domain(m.Address.Addr))
 		m.IMAP.TLS = cmp.Or(m.IMAP.TLS, "implicit")
 		m.IMAP.Folder = cmp.Or(m.IMAP.Folder, "INBOX")
 		m.IMAP.Processed = cmp.Or(m.IMAP.Processed, "Processed")
@@ -106,7 +108,7 @@ func isDomain(d string) bool {
 }
 
 func (k checker) mailboxes() {
-	names, addrs := map[string]bool{}, map[string]bool{}
+	names, addrs, folders := map[string]bool{}, map[string]bool{}, map[[3]string]bool{}
 	for i, m := range k.config.Mailboxes {
 		path := fmt.Sprintf("mailboxes[%d].", i)
 		if m.Name != "" && names[m.Name] {
@@ -119,7 +121,17 @@ func (k checker) mailboxes() {
 		if local, _, _ := strings.Cut(addr, "@"); strings.Contains(local, "+") {
 			k.near(path+"address", "give the address without the plus sign and what follows it")
 		}
-		names[m.Name], addrs[addr] = true, true
+		folder := [3]string{strings.ToLower(m.IMAP.Server), m.IMAP.Username, m.IMAP.Folder}
+		if m.IMAP.Server != "" && folders[folder] {
+			k.near(path+"imap", "reads the same folder as another mailbox, so each mail would count twice; give every signing address a folder of its own")
+		}
+		if addr != "" && !addrs[addr] && strings.EqualFold(addr, k.config.Admin) {
+			k.near("admin", "%s is a signing address, whose own letters it ignores; give the address of a person", k.config.Admin)
+		}
+		if m.LoginDomain != "" && !isDomain(m.LoginDomain) {
+			k.near(path+"login_domain", "%q is not a domain; write for example acme.example", m.LoginDomain)
+		}
+		names[m.Name], addrs[addr], folders[folder] = true, true, true
 		k.server(path+"imap.", m.IMAP.Server, m.IMAP.TLS)
 		if m.IMAP.Poll < rules.Duration(5*time.Second) || m.IMAP.Poll > rules.Duration(time.Hour) {
 			k.near(path+"imap.poll", "%v is out of range; use 5s to 1h", m.IMAP.Poll)

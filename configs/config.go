@@ -48,7 +48,8 @@ type Mailbox struct {
 	IMAP    IMAP          `yaml:"imap" need:"give server, username and password_file" doc:"How the mailbox is read."`
 	Hops    int           `yaml:"hops" default:"1" min:"1" max:"20" doc:"How many Received headers your own servers put on top of a mail. Nothing below them is believed."`
 	// AuthservID may be absent: level A does not exist then.
-	AuthservID string `yaml:"authserv_id" doc:"Name with which your border server signs Authentication-Results (RFC 8601). Without it such headers are not believed."`
+	AuthservID  string `yaml:"authserv_id" doc:"Name with which your border server signs Authentication-Results (RFC 8601). Without it such headers are not believed."`
+	LoginDomain string `yaml:"login_domain" default:"the domain of address" doc:"Domain of logins that your submission server records without one: ann is then ann@ this domain."`
 }
 
 // IMAP is how a mailbox is read.
