@@ -2,6 +2,7 @@ package mailflow
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,11 @@ type Effect struct {
 	Due     time.Time  `json:"due"`
 	Letter  *Letter    `json:"letter,omitempty"`
 	Attempt AttemptRef `json:"attempt,omitzero"`
+}
+
+// IsLetter reports whether the key of an effect is that of a letter.
+func IsLetter(key string) bool {
+	return strings.HasPrefix(key, string(EffectLetter)+"/") || strings.Contains(key, "/"+string(EffectLetter)+"/")
 }
 
 // An AttemptRef names one attempt at one signature.

@@ -225,6 +225,7 @@ type Delivery struct {
 	Party     string        `json:"party"`
 	To        string        `json:"to"`
 	MessageID string        `json:"message_id"`
+	Written   time.Time     `json:"written"` // the letter's Date
 	State     DeliveryState `json:"state"`
 	At        time.Time     `json:"at"`
 	Text      string        `json:"text,omitempty"` // the relay's answer

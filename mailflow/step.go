@@ -70,6 +70,10 @@ func (d *step) progress(body EventBody) error {
 	case Expire:
 		d.expire()
 	case Cancel:
+		if d.r.State == StateDelivering {
+			d.audit("ignored", "", "event", "cancel", "by", body.By, "why", "the documents are signed")
+			break
+		}
 		d.audit("cancelled by hand", "", "by", body.By)
 		d.end(StateCancelled, LetterCancelled, body.Reason, "")
 	default:

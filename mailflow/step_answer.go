@@ -94,7 +94,11 @@ func (d *step) reject(p *Party, ev AnswerReceived) {
 func (d *step) signer(p *Party, ev AnswerReceived) {
 	switch p.State {
 	case PartyAsked, PartyCoding:
-	case PartyLocked:
+	case PartyLocked: // no code helps any more, but a no is still a no
+		if ev.Command == CommandReject {
+			d.reject(p, ev)
+			return
+		}
 		d.audit("answer ignored", p.ID, "mail", string(ev.Mail.Blob), "why", "locked")
 		return
 	default:
@@ -131,6 +135,10 @@ func (d *step) agree(p *Party, ev AnswerReceived) {
 	}
 	if name == "" {
 		name = invitedName(p.Address)
+	}
+	if err := CheckName(name); err != nil { // it was invited under such a name
+		d.ignore(p, ev, NoteBadName)
+		return
 	}
 	p.CertName, p.Agreed = name, d.evidence(ev)
 	d.audit("agreed", p.ID, "mail", string(ev.Mail.Blob), "level", string(ev.Mail.Level), "word", ev.Word, "h", d.r.H)

@@ -24,6 +24,10 @@ func (d *step) send(l Letter) {
 	l.Boundary = hex.EncodeToString(rnd[:16])
 	id := base32Lower.EncodeToString(rnd[16:])
 	l.MessageID = strings.Join([]string{"cs", r.Ref, l.Party, itoa(r.Letters), id}, ".") + "@" + Domain(r.Address)
+	if r.ID == "" && !mailable(l.To.Addr) {
+		d.audit("letter "+string(DeliveryRefused), "", "why", "letters cannot be sent to this address")
+		return
+	}
 	if r.ID == "" { // a refusal belongs to no request
 		e := Effect{Key: "letter/" + id + "-" + string(l.Kind), Kind: EffectLetter, Due: d.now, Letter: &l}
 		d.out.Effects = append(d.out.Effects, e)
@@ -39,7 +43,7 @@ func (d *step) send(l Letter) {
 	key := d.key(EffectLetter, suffix)
 	d.effect(EffectLetter, suffix, d.now).Letter = &l
 	r.Deliveries = append(r.Deliveries, Delivery{
-		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID,
+		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID, Written: l.Date,
 		State: DeliveryQueued, At: d.now,
 	})
 }
@@ -47,7 +51,7 @@ func (d *step) send(l Letter) {
 // unmailable records a letter to an address that our mail server would not take.
 func (d *step) unmailable(key string, l Letter) {
 	d.r.Deliveries = append(d.r.Deliveries, Delivery{
-		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID,
+		Key: key, Kind: l.Kind, Party: l.Party, To: l.To.Addr, MessageID: l.MessageID, Written: l.Date,
 		State: DeliveryRefused, At: d.now, Text: "letters cannot be sent to this address",
 	})
 	d.audit("letter "+string(DeliveryRefused), l.Party, "letter", key)
@@ -173,16 +177,50 @@ func signedName(name string) string {
 	return base + "-signed.pdf"
 }
 
-// advanceDelivery completes the request once each result is with our relay, or
-// refused by it for good.
+// advanceDelivery completes the request once each result is with our relay or refused
+// by it for good, and at least one person has it. If nobody has, the fault is ours or
+// the relay's: the results are sent again, once a day.
 func (d *step) advanceDelivery() {
+	sent := false
 	for _, l := range d.r.Deliveries {
-		if l.Kind == LetterResult && l.State == DeliveryQueued {
+		if l.Kind != LetterResult {
+			continue
+		}
+		if l.State == DeliveryQueued {
 			return
 		}
+		sent = sent || l.State == DeliverySent
+	}
+	if !sent {
+		d.effect(EffectExpire, "", d.now.Add(redeliver))
+		d.audit("nobody has the documents", "", "why", "the relay refused every result")
+		return
 	}
 	d.r.State = StateCompleted
 	d.audit("completed", "", "h", d.r.H)
+}
+
+// redeliver is how long results rest that the relay refused to everybody, and
+// maxDeliveries how often they are sent.
+const (
+	redeliver     = 24 * time.Hour
+	maxDeliveries = 7
+)
+
+// deliverAgain sends results that the relay refused to everybody.
+func (d *step) deliverAgain() {
+	n := 0
+	for _, l := range d.r.Deliveries {
+		if l.Kind == LetterResult && l.Party == "p0" {
+			n++
+		}
+	}
+	if n >= maxDeliveries {
+		d.end(StateFailed, LetterFailed, "the documents are signed, but the mail server took none of the letters that carry them", "")
+		return
+	}
+	d.deliverAll()
+	d.advance()
 }
 
 // end makes the request terminal and tells everyone concerned: the sender and all
@@ -216,7 +254,7 @@ func (d *step) delivered(key string, state DeliveryState, text string) *Delivery
 		}
 		l.State, l.At, l.Text = state, d.now, text
 		d.audit("letter "+string(state), l.Party, "letter", key)
-		if d.r.State == StateDelivering {
+		if d.r.State == StateDelivering && l.Kind == LetterResult {
 			d.advance()
 		}
 		return l
@@ -225,14 +263,21 @@ func (d *step) delivered(key string, state DeliveryState, text string) *Delivery
 	return nil
 }
 
-// refused records a letter that cannot be delivered, and tells the owner, unless it
-// was a letter to the owner.
+// refused records a letter that cannot be delivered. The owner is told; of a letter
+// to the owner the administrator is.
 func (d *step) refused(ev RelayRefused) {
 	l := d.delivered(ev.Key, DeliveryRefused, ev.Text)
-	if l == nil || l.Party == "p0" || l.Kind == LetterNote {
+	if l == nil || l.Party == "" || l.Kind == LetterNote {
 		return
 	}
-	d.toParty(d.r.Sender(), Letter{Kind: LetterUndeliverable, About: l.Party, Detail: ev.Text})
+	tell := Letter{Kind: LetterUndeliverable, About: l.Party, Detail: ev.Text}
+	switch {
+	case l.Party != "p0":
+		d.toParty(d.r.Sender(), tell)
+	case d.r.Terms.Admin != "":
+		tell.To = Address{Addr: d.r.Terms.Admin}
+		d.send(tell)
+	}
 }
 
 // Moot reports whether a letter that waits in the outbox has lost its purpose: the
@@ -246,27 +291,47 @@ func Moot(r Request, l Letter, now time.Time) bool {
 		if r.State.Terminal() || p == nil || p.State != PartyCoding || len(p.Challenges) != l.Challenge {
 			return true
 		}
-		return !now.Before(p.Challenges[l.Challenge-1].Expires)
+		// A challenge that was given new time has another code than this letter.
+		c := p.Challenges[l.Challenge-1]
+		return !l.Date.Equal(c.Issued) || !now.Before(c.Expires)
 	}
 	return false
 }
 
 // moot records a letter that was not sent. A code that expired before our relay
 // took it over never reached its signer: it is replaced by one with new time, which
-// does not count as another code.
+// does not count as another code. After five days of that the owner is told, as of
+// any letter.
 func (d *step) moot(ev LetterMoot) {
 	l := d.delivered(ev.Key, DeliveryMoot, "")
 	if l == nil || l.Kind != LetterCode || d.r.State.Terminal() {
 		return
 	}
 	p := d.r.Party(l.Party)
-	if p == nil || p.State != PartyCoding {
+	if p == nil || p.State != PartyCoding || d.newestCode(p) != ev.Key {
 		return
 	}
 	c := &p.Challenges[len(p.Challenges)-1]
 	if d.now.Before(c.Expires) {
 		return
 	}
+	if p.Agreed != nil && d.now.Sub(p.Agreed.At) > GiveUp {
+		d.toParty(d.r.Sender(), Letter{
+			Kind: LetterUndeliverable, About: p.ID, Detail: "given up after five days; if the signer writes AGREE again, another code is sent",
+		})
+		return
+	}
 	c.Issued, c.Expires = d.now, d.now.Add(d.r.Terms.CodeLife)
 	d.sendCode(p, nil)
+}
+
+// newestCode is the key of the last code letter to a party: only that one tells the
+// newest challenge.
+func (d *step) newestCode(p *Party) string {
+	for _, l := range slices.Backward(d.r.Deliveries) {
+		if l.Kind == LetterCode && l.Party == p.ID {
+			return l.Key
+		}
+	}
+	return ""
 }

@@ -185,7 +185,8 @@ func (d *step) stamped(ev Stamped) {
 }
 
 // attemptLost begins the next attempt with the same consent: a new certificate for
-// a one-use key. The lost one is recorded as unused.
+// a one-use key. The audit log keeps the number of the lost certificate: no document
+// of ours carries it.
 func (d *step) attemptLost(ev AttemptLost) {
 	var a *Attempt
 	if ev.Ref.Document >= 0 && ev.Ref.Document < len(d.r.Documents) {
@@ -206,45 +207,39 @@ func (d *step) attemptLost(ev AttemptLost) {
 	d.attemptEffect(EffectIntent, next)
 }
 
-// expire ends a request whose deadline has passed, unless all consent was given in
-// time: then only the machinery is late, and the signatures are owed.
+// expire ends a request whose deadline has passed while somebody was asked. If only
+// the machinery is late (a time-stamping authority that is down, say), the request
+// waits: what people did in time is owed to them.
 func (d *step) expire() {
 	r := d.r
 	if r.State == StateDelivering {
-		d.audit("ignored", "", "event", "deadline", "why", "the documents are signed")
+		d.deliverAgain()
 		return
 	}
-	due := r.Expires
-	if d.now.Before(due) { // the clock went back, or the deadline was moved
-		d.effect(EffectExpire, "", due)
+	if d.now.Before(r.Expires) { // the clock went back, or the deadline was moved
+		d.effect(EffectExpire, "", r.Expires)
 		d.audit("ignored", "", "event", "deadline", "why", "it is still to come")
 		return
 	}
-	if d.consented() {
-		d.effect(EffectExpire, "", d.now.Add(24*time.Hour))
-		d.audit("deadline passed", "", "why", "all consent is given; the signatures are still made")
+	if !d.asked() {
+		r.Expires = d.now.Add(24 * time.Hour)
+		d.effect(EffectExpire, "", r.Expires)
+		d.audit("deadline moved", "", "why", "nobody is asked; only our own work is late")
 		return
 	}
 	d.end(StateExpired, LetterExpired, "", "")
 }
 
-// consented reports whether every person the request asks has said yes.
-func (d *step) consented() bool {
-	asked := false
+// asked reports whether the request waits for a person.
+func (d *step) asked() bool {
+	if d.r.State == StateAsking {
+		return true
+	}
 	for i := range d.r.Parties {
-		p := &d.r.Parties[i]
-		switch p.Role {
-		case RoleApprover:
-			if p.State != PartyApproved {
-				return false
-			}
-			asked = true
-		case RoleSigner:
-			if p.State != PartyReady && p.State != PartySigned {
-				return false
-			}
-			asked = true
+		switch d.r.Parties[i].State {
+		case PartyAsked, PartyCoding, PartyLocked:
+			return true
 		}
 	}
-	return asked
+	return false
 }

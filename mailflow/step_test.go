@@ -613,6 +613,92 @@ func TestUndeliverable(t *testing.T) {
 	w.want(StateApproving)
 }
 
+// TestInvitedName: a signer who was invited under a name that cannot go into a
+// certificate is asked for another one, before any code is sent.
+func TestInvitedName(t *testing.T) {
+	for _, name := range []string{"12345", strings.Repeat("x", 65), "Bob\u3000Baker", "Bob \u202eBaker"} {
+		w := newWorld(t)
+		w.draft(Party{Role: RoleSigner, Order: 1, Address: Address{Name: name, Addr: "bob@demo.example"}})
+		w.settle()
+		w.answer("p1", CommandAgree, nil)
+		if p := w.r.Party("p1"); p.State != PartyAsked || p.Notes[NoteBadName].N != 1 {
+			t.Errorf("%q: %s, notes %v", name, p.State, p.Notes)
+		}
+		w.answer("p1", CommandAgree, func(ev *AnswerReceived) { ev.Name = "Bob Baker" })
+		w.answer("p1", CommandCode, nil)
+		w.settle()
+		w.want(StateCompleted)
+	}
+}
+
+// TestNobodyHasResults: a relay that refuses every result completes nothing; the
+// administrator is told, and the results are sent again.
+func TestNobodyHasResults(t *testing.T) {
+	refuse := func(w *world) {
+		for range 20 {
+			due := w.due()
+			if len(due) == 0 {
+				return
+			}
+			delete(w.outbox, due[0].Key)
+			if due[0].Kind == EffectLetter {
+				w.step(RelayRefused{Key: due[0].Key, Text: "553 no"})
+				continue
+			}
+			w.step(w.outcome(due[0]))
+		}
+	}
+	w := newWorld(t)
+	w.draft(person(RoleViewer, 0, "Vera"))
+	w.r.Terms.Admin = "admin@demo.example"
+	refuse(w)
+	w.want(StateDelivering)
+	told := slices.ContainsFunc(w.r.Deliveries, func(l Delivery) bool { return l.To == "admin@demo.example" })
+	if !told || len(w.outbox) != 1 {
+		t.Fatalf("told %v, outbox %v", told, w.outbox)
+	}
+	w.now = w.now.Add(redeliver)
+	w.settle()
+	w.want(StateCompleted)
+
+	w = newWorld(t)
+	w.draft()
+	for range maxDeliveries + 2 {
+		refuse(w)
+		w.now = w.now.Add(redeliver)
+	}
+	w.want(StateFailed)
+}
+
+// TestMachineryLate: a request that waits for no person does not expire.
+func TestMachineryLate(t *testing.T) {
+	w := newWorld(t)
+	w.draft()
+	for key, ef := range w.outbox {
+		if ef.Kind == EffectPrepare {
+			delete(w.outbox, key)
+			w.step(w.outcome(ef))
+		}
+	}
+	w.want(StateSealing) // and the time-stamping authority is down
+	w.now = w.r.Expires
+	delete(w.outbox, w.r.ID+"/expire")
+	w.step(Expire{})
+	w.want(StateSealing)
+	w.settle()
+	w.want(StateCompleted)
+}
+
+// TestLockedRejects: a signer without codes can still say no.
+func TestLockedRejects(t *testing.T) {
+	w := signing(t)
+	for range 4 {
+		w.answer("p1", CommandAgree, nil)
+	}
+	w.answer("p1", CommandReject, nil)
+	w.want(StateRejected)
+}
+
 // TestUnmailable: an address that cannot be written into a letter stops nobody else.
 func TestUnmailable(t *testing.T) {
 	w := newWorld(t)

@@ -28,4 +28,6 @@ type Blobs interface {
 	// Open checks the hash before it returns; the error says which blob is
 	// missing or damaged.
 	Open(digest string) (Blob, error)
+	// Remove deletes a blob that no state names; one that is not there is no error.
+	Remove(digest string) error
 }

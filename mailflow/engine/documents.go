@@ -13,36 +13,56 @@ import (
 	"countersign/mailflow/rules"
 )
 
+// contents are what one mail of a draft brings.
+type contents struct {
+	lines    []mailflow.Line
+	bad      []mailflow.Problem // of the lines
+	docs     []mailflow.Document
+	problems []mailflow.Problem // of the documents
+}
+
+// read reads the lines of a draft; attach adds its documents.
+func (e *Engine) read(a *arrival) *contents {
+	if a.in.Truncated {
+		return &contents{problems: []mailflow.Problem{{
+			Kind: mailflow.ProblemMailTooLarge, Args: []string{rules.Bytes(a.in.Size), rules.Bytes(e.cfg.Limits.Mail)},
+		}}}
+	}
+	lines, bad := reply.Lines(reply.From(a.msg))
+	return &contents{lines: lines, bad: bad}
+}
+
+// attach stores the documents of a draft.
+func (e *Engine) attach(a *arrival, c *contents) (err error) {
+	if !a.in.Truncated {
+		c.docs, c.problems, err = e.documents(a.msg)
+	}
+	return err
+}
+
 // facts gathers what the rules look at; old is the request that an earlier mail of
 // the same draft began, or a zero one.
-func (e *Engine) facts(a *arrival, old mailflow.Request) (rules.Facts, error) {
+func (e *Engine) facts(a *arrival, c *contents, old mailflow.Request) rules.Facts {
 	f := rules.Facts{
 		Mailbox: a.box.Name, Address: a.box.Address, From: a.mail.From, Level: a.mail.Level,
-		Subject: a.msg.Subject, To: a.msg.To, Cc: merge(old.Cc, a.msg.Cc),
+		Subject: a.msg.Subject, To: a.msg.To, Cc: old.Cc,
 	}
 	for _, tag := range a.tags {
 		if mailflow.ClassifyTag(tag) == mailflow.TagRule {
 			f.Tags = append(f.Tags, tag)
 		}
 	}
-	if a.in.Truncated {
-		f.Lines, f.Documents = old.Lines, old.Documents
-		f.LineProblems = []mailflow.Problem{{
-			Kind: mailflow.ProblemMailTooLarge, Args: []string{rules.Bytes(a.in.Size), rules.Bytes(e.cfg.Limits.Mail)},
-		}}
-		return f, nil
+	// Who is in Cc of an answer takes part only if the question was who signs.
+	asked := func(p mailflow.Problem) bool { return p.Kind == mailflow.ProblemNoSigner }
+	if old.ID == "" || slices.ContainsFunc(old.Problems, asked) {
+		f.Cc = merge(old.Cc, a.msg.Cc)
 	}
-	more, bad := reply.Lines(reply.From(a.msg))
-	f.Lines, f.LineProblems = mailflow.MergeLines(old.Lines, old.Problems, more), append(bad, mailflow.Unmended(old.Problems, more)...)
-	fresh, problems, err := e.documents(a.msg)
-	if err != nil {
-		return f, err
-	}
-	f.LineProblems = append(problems, f.LineProblems...)
-	if f.Documents = fresh; len(fresh) == 0 && len(problems) == 0 {
+	f.Lines, f.Documents = mailflow.MergeLines(old.Lines, old.Problems, c.lines), c.docs
+	if len(c.docs) == 0 && len(c.problems) == 0 {
 		f.Documents = old.Documents
 	}
-	return f, nil
+	f.LineProblems = slices.Concat(c.problems, c.bad, mailflow.Unmended(old.Problems, c.lines))
+	return f
 }
 
 // merge adds the addresses of a later mail to those of the draft.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,13 @@ type arrival struct {
 // Receive handles one mail: it finds out what it is and who sent it, lets the core
 // decide, and returns once the decision is committed. An error means that nothing
 // was committed and that the mail must be offered again.
-func (e *Engine) Receive(ctx context.Context, in Inbound) (Disposition, error) {
+func (e *Engine) Receive(ctx context.Context, in Inbound) (d Disposition, err error) {
+	defer func() {
+		// A bug that one mail brings to light must not stop all the others.
+		if x := recover(); x != nil {
+			err = fmt.Errorf("%w: internal error: %v\n%s", ErrHopeless, x, debug.Stack())
+		}
+	}()
 	a := &arrival{in: in}
 	for _, box := range e.cfg.Mailboxes {
 		if box.Name == in.Mailbox {
@@ -77,14 +85,45 @@ func (e *Engine) Receive(ctx context.Context, in Inbound) (Disposition, error) {
 	// The mail's own date comes first, so that keys of one time lie together in
 	// the store; it is part of the mail and the same however often it comes.
 	a.key = "mail/" + a.msg.Date.UTC().Format("20060102") + "/" + key
-	if seen, err := e.cfg.Store.Handled(ctx, a.key); err != nil || seen {
+	a.verdict = sender.Judge(a.msg, a.box.Sender)
+	if seen, err := e.seen(ctx, a); err != nil || seen {
 		return Done, err
 	}
 	err = e.handle(ctx, a)
-	if errors.Is(err, store.ErrDuplicate) { // a copy of this mail was faster
-		err = nil
+	if !errors.Is(err, store.ErrDuplicate) {
+		return Done, err
 	}
-	return Done, err
+	// A copy of this mail was faster, or, of two refused drafts of one sender, the
+	// other was: then this one is judged anew.
+	if seen, err := e.seen(ctx, a); err != nil || seen {
+		return Done, err
+	}
+	return Done, e.handle(ctx, a)
+}
+
+// seen reports whether a copy of the mail was handled before.
+func (e *Engine) seen(ctx context.Context, a *arrival) (bool, error) {
+	for _, key := range a.handled(true) {
+		if seen, err := e.cfg.Store.Handled(ctx, key); err != nil || seen {
+			return seen, err
+		}
+	}
+	return false, nil
+}
+
+// handled lists the keys that keep copies of a mail from being handled again. A copy
+// whose sender is not proven has a key of its own unless it counted all the same:
+// or else who knows a mail could send it first, and so suppress the sender's own
+// (invariant 9).
+func (a *arrival) handled(counted bool) []string {
+	keys := []string{a.key}
+	if a.verdict.Level == mailflow.LevelNone {
+		keys = append(keys, a.key+"/unproven")
+		if !counted {
+			keys = keys[1:]
+		}
+	}
+	return keys
 }
 
 // setAside records a mail that cannot be read.
@@ -109,10 +148,10 @@ func (e *Engine) handle(ctx context.Context, a *arrival) error {
 		return e.ignore(ctx, a, string(class.Kind), class.Why)
 	}
 	a.tags = message.Tags(a.msg, own)
-	a.verdict = sender.Judge(a.msg, a.box.Sender)
 	from, err := a.msg.Sender()
 	if err != nil {
-		return e.ignore(ctx, a, "other", err.Error())
+		e.cfg.Log.Warn("mail ignored", "mailbox", a.in.Mailbox, "mail", a.in.Blob, "why", err)
+		return e.ignore(ctx, a, "other", "it does not come from exactly one plain address")
 	}
 	a.mail = mailflow.Mail{
 		Blob: a.in.Blob, MessageID: a.msg.MessageID, References: a.msg.References, From: from,
@@ -143,10 +182,22 @@ func (e *Engine) own(box Mailbox) message.Own {
 // senders who are entitled to no answer.
 func (e *Engine) ignore(ctx context.Context, a *arrival, kind, why string) error {
 	e.count("mails ignored: " + kind)
-	return e.commit(ctx, mailflow.Decision{Audit: []mailflow.AuditEntry{{
+	err := e.commit(ctx, mailflow.Decision{Audit: []mailflow.AuditEntry{{
 		Time: e.cfg.Now().UTC(), Event: "mail ignored",
 		Detail: map[string]string{"mailbox": a.in.Mailbox, "mail": string(a.in.Blob), "kind": kind, "why": why},
-	}}}, store.Change{Handled: []string{a.key}})
+	}}}, store.Change{Handled: a.handled(false)})
+	if err == nil {
+		e.forget(a.in.Blob)
+	}
+	return err
+}
+
+// forget removes the raw bytes of a mail that no state names; they are still in the
+// mailbox. Or else strangers could fill the disk.
+func (e *Engine) forget(b mailflow.Blob) {
+	if err := e.cfg.Blobs.Remove(string(b)); err != nil {
+		e.cfg.Log.Warn("an ignored mail stays on the disk", "mail", b, "error", err)
+	}
 }
 
 // correlate finds the request and party that a mail answers: by the reply token in
@@ -186,7 +237,6 @@ func (e *Engine) answer(ctx context.Context, a *arrival, ref string) error {
 	if a.mail.Level == mailflow.LevelNone {
 		a.mail.Level = mailflow.LevelToken
 	}
-	handled := store.Change{Handled: []string{a.key}}
 	r, err := e.load(ctx, id)
 	if err != nil {
 		return err
@@ -194,7 +244,8 @@ func (e *Engine) answer(ctx context.Context, a *arrival, ref string) error {
 	if p := r.Party(party); p != nil && p.Role == mailflow.RoleSender && r.State == mailflow.StateAsking {
 		return e.continued(ctx, a, r)
 	}
-	return e.step(ctx, id, handled, func(r mailflow.Request) mailflow.EventBody {
+	handled := a.handled(r.Terms.AcceptsAnswer(a.mail.Level))
+	return e.step(ctx, id, store.Change{Handled: handled}, func(r mailflow.Request) mailflow.EventBody {
 		return e.readAnswer(a, &r, party)
 	})
 }
@@ -216,21 +267,24 @@ func (e *Engine) readAnswer(a *arrival, r *mailflow.Request, party string) mailf
 // replyInput gathers what the answer grammar needs.
 func (e *Engine) replyInput(a *arrival, r *mailflow.Request, party string) reply.Input {
 	in := reply.From(a.msg)
+	in.From = mailflow.Address{Name: e.cfg.Organisation, Addr: r.Address}
 	in.CodeDigits = r.Terms.CodeDigits
 	if p := r.Party(party); p != nil {
 		in.WantName = p.Role == mailflow.RoleSigner
 	}
-	in.Sent = e.sentText(a, r, party)
+	in.Sent, in.Dates = e.sent(r, party)
 	return in
 }
 
-// sentText is the text of the letters to this party that the answer may quote.
-func (e *Engine) sentText(a *arrival, r *mailflow.Request, party string) string {
+// sent gives the words and the dates of the letters to this party that the answer may
+// quote.
+func (e *Engine) sent(r *mailflow.Request, party string) (words string, dates []time.Time) {
 	var texts []string
 	for _, d := range r.Deliveries {
 		if d.Party != party || d.Sent == "" {
 			continue
 		}
+		dates = append(dates, d.Written)
 		f, err := e.cfg.Blobs.Open(string(d.Sent))
 		if err != nil {
 			e.cfg.Log.Warn("the text of a letter is lost", "request", r.ID, "letter", d.Key, "error", err)
@@ -242,55 +296,95 @@ func (e *Engine) sentText(a *arrival, r *mailflow.Request, party string) string 
 			texts = append(texts, string(text))
 		}
 	}
-	return strings.Join(texts, "\n")
+	return strings.Join(texts, "\n"), dates
 }
 
-// draft handles a mail without a token: it may begin a request.
+// draft handles a mail without a token: it may begin a request. Nothing of it is
+// stored before a rule admits its sender.
 func (e *Engine) draft(ctx context.Context, a *arrival) error {
-	facts, err := e.facts(a, mailflow.Request{})
+	talk, err := e.talk(ctx, a)
 	if err != nil {
 		return err
 	}
-	out := e.cfg.Rules.Match(facts)
-	if out.Refused != "" {
+	if talk {
+		return e.ignore(ctx, a, "other", "it is an answer to somebody's draft, not to a letter of ours")
+	}
+	c := e.read(a)
+	if out := e.cfg.Rules.Match(e.facts(a, c, mailflow.Request{})); out.Refused != "" {
 		return e.refuse(ctx, a, out)
 	}
+	if err := e.attach(a, c); err != nil {
+		return err
+	}
 	e.count("mails: draft")
-	return e.begin(ctx, a, "", facts, out.Plan)
+	return e.step(ctx, "", store.Change{Handled: a.handled(true), Tokens: draftThread(a)}, func(r mailflow.Request) mailflow.EventBody {
+		f := e.facts(a, c, r)
+		return e.received(a, f, e.cfg.Rules.Match(f).Plan)
+	})
 }
 
 // continued handles the sender's answer to what a draft lacked.
 func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) error {
-	facts, err := e.facts(a, r)
-	if err != nil {
+	c := e.read(a)
+	if out := e.cfg.Rules.Named(r.Terms.Rule, e.facts(a, c, r)); out.Refused != "" {
+		e.cfg.Log.Warn("answer about a draft refused", "request", r.ID, "mail", a.in.Blob, "level", a.mail.Level, "sender", a.verdict.Why, "why", out.Refused)
+		return e.ignore(ctx, a, "other", "the rule does not take drafts from this sender, or not so proven")
+	}
+	if err := e.attach(a, c); err != nil {
 		return err
 	}
-	out := e.cfg.Rules.Named(r.Terms.Rule, facts)
-	if out.Refused != "" {
-		return e.ignore(ctx, a, "other", "an answer about a draft: "+out.Refused)
-	}
-	return e.begin(ctx, a, r.ID, facts, out.Plan)
+	return e.step(ctx, r.ID, store.Change{Handled: a.handled(true)}, func(r mailflow.Request) mailflow.EventBody {
+		f := e.facts(a, c, r)
+		return e.received(a, f, e.cfg.Rules.Named(r.Terms.Rule, f).Plan)
+	})
 }
 
-// begin hands a draft to the core.
-func (e *Engine) begin(ctx context.Context, a *arrival, id string, facts rules.Facts, plan mailflow.Plan) error {
+// received hands a draft to the core.
+func (e *Engine) received(a *arrival, f rules.Facts, plan mailflow.Plan) mailflow.DraftReceived {
 	plan.Terms.Admin = e.cfg.Admin
 	if a.in.Truncated { // its lines were never read: who is missing is not known
-		plan.Problems = facts.LineProblems
+		plan.Problems = f.LineProblems
 	}
-	return e.step(ctx, id, store.Change{Handled: []string{a.key}}, func(mailflow.Request) mailflow.EventBody {
-		return mailflow.DraftReceived{
-			Mail: a.mail, Mailbox: a.box.Name, Address: a.box.Address,
-			Lines: facts.Lines, Cc: facts.Cc, Documents: facts.Documents, Plan: plan,
+	return mailflow.DraftReceived{
+		Mail: a.mail, Mailbox: a.box.Name, Address: a.box.Address,
+		Lines: f.Lines, Cc: f.Cc, Documents: f.Documents, Plan: plan,
+	}
+}
+
+// threadKey is the index key of a draft's own Message-ID.
+func threadKey(id string) string { return mailflow.TokenHash("draft " + id) }
+
+// draftThread remembers a draft's Message-ID, so that colleagues who answer it to all
+// begin no request of their own.
+func draftThread(a *arrival) map[string]string {
+	if a.mail.MessageID == "" {
+		return nil
+	}
+	return map[string]string{threadKey(a.mail.MessageID): "draft"}
+}
+
+// talk reports whether a mail only talks about a draft: it answers one and brings no
+// document of its own.
+func (e *Engine) talk(ctx context.Context, a *arrival) (bool, error) {
+	if slices.ContainsFunc(a.msg.Attachments, (*message.Part).IsPDF) {
+		return false, nil
+	}
+	for _, id := range slices.Concat(a.msg.InReplyTo, a.msg.References) {
+		switch _, err := e.cfg.Store.Token(ctx, threadKey(id)); {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return false, err
 		}
-	})
+	}
+	return false, nil
 }
 
 // refuse handles a draft that no rule admits. A proven sender of one of our own
 // domains is told so, at most once a day; anyone else gets nothing.
 func (e *Engine) refuse(ctx context.Context, a *arrival, out rules.Outcome) error {
 	e.count("drafts refused")
-	e.cfg.Log.Warn("draft refused", "mailbox", a.in.Mailbox, "mail", a.in.Blob, "level", a.mail.Level, "why", out.Refused)
+	e.cfg.Log.Warn("draft refused", "mailbox", a.in.Mailbox, "mail", a.in.Blob, "level", a.mail.Level, "sender", a.verdict.Why, "why", out.Refused)
 	day := e.cfg.Now().UTC().Format(time.DateOnly)
 	told := "told/" + a.box.Name + "/" + strings.ToLower(a.mail.From.Addr) + "/" + day
 	seen, err := e.cfg.Store.Handled(ctx, told)
@@ -298,14 +392,18 @@ func (e *Engine) refuse(ctx context.Context, a *arrival, out rules.Outcome) erro
 		return err
 	}
 	if seen || !e.insider(a.mail) {
-		return e.ignore(ctx, a, "refused draft", out.Refused)
+		return e.ignore(ctx, a, "refused draft", "no rule admits it")
 	}
 	ev, err := e.event(nil)
 	if err != nil {
 		return err
 	}
 	d := mailflow.Refuse(a.mail, a.box.Address, ev, e.cfg.Now())
-	return e.commit(ctx, d, store.Change{Handled: []string{a.key, told}})
+	err = e.commit(ctx, d, store.Change{Handled: append(a.handled(false), told)})
+	if err == nil {
+		e.forget(a.in.Blob)
+	}
+	return err
 }
 
 // insider reports whether the mail is proven to come from one of our own domains.

@@ -27,18 +27,18 @@ type entry struct {
 // outboxEntry turns an effect into its stored form. A letter is rendered here,
 // before the commit, so that every later attempt sends the same bytes; its text is
 // kept beside the delivery, as later answers quote it.
-func (e *Engine) outboxEntry(r *mailflow.Request, ef mailflow.Effect) (store.Effect, error) {
-	en := entry{Effect: ef, Begun: e.cfg.Now()}
+func (desk *Desk) outboxEntry(r *mailflow.Request, ef mailflow.Effect) (store.Effect, error) {
+	en := entry{Effect: ef, Begun: desk.cfg.Now()}
 	if ef.Letter != nil {
-		rec, err := letter.Compose(*ef.Letter, *r, e.org())
+		rec, err := letter.Compose(*ef.Letter, *r, desk.org())
 		if err != nil {
-			return store.Effect{}, fmt.Errorf("writing the letter %s: %w", ef.Key, err)
+			return store.Effect{}, fmt.Errorf("%w: writing the letter %s: %w", ErrHopeless, ef.Key, err)
 		}
 		en.Recipe = &rec
-		if en.MAC, en.Size, err = e.seal(*r, ef.Letter, rec); err != nil {
+		if en.MAC, en.Size, err = desk.seal(*r, ef.Letter, rec); err != nil {
 			return store.Effect{}, fmt.Errorf("writing the letter %s: %w", ef.Key, err)
 		}
-		if err := e.keepText(r, ef, rec); err != nil {
+		if err := desk.keepText(r, ef, rec); err != nil {
 			return store.Effect{}, err
 		}
 	}
@@ -51,7 +51,7 @@ func (e *Engine) outboxEntry(r *mailflow.Request, ef mailflow.Effect) (store.Eff
 
 // keepText stores the text of a letter that may be answered, so that what an
 // answer quotes is known.
-func (e *Engine) keepText(r *mailflow.Request, ef mailflow.Effect, rec letter.Recipe) error {
+func (desk *Desk) keepText(r *mailflow.Request, ef mailflow.Effect, rec letter.Recipe) error {
 	if !ef.Letter.Token {
 		return nil
 	}
@@ -59,11 +59,11 @@ func (e *Engine) keepText(r *mailflow.Request, ef mailflow.Effect, rec letter.Re
 		if r.Deliveries[i].Key != ef.Key {
 			continue
 		}
-		text, err := rec.Text()
+		text, err := rec.Quotable()
 		if err != nil {
 			return fmt.Errorf("reading %s back: %w", ef.Key, err)
 		}
-		digest, _, err := e.put(strings.NewReader(text))
+		digest, _, err := desk.put(strings.NewReader(text))
 		if err != nil {
 			return fmt.Errorf("keeping the text of %s: %w", ef.Key, err)
 		}
@@ -73,30 +73,30 @@ func (e *Engine) keepText(r *mailflow.Request, ef mailflow.Effect, rec letter.Re
 }
 
 // fill gives the secrets that a letter's holes are filled with.
-func (e *Engine) fill(r mailflow.Request, l *mailflow.Letter) (letter.Fill, error) {
+func (desk *Desk) fill(r mailflow.Request, l *mailflow.Letter) (letter.Fill, error) {
 	var f letter.Fill
 	if l.Token {
-		f.Token = e.cfg.Secrets.Token(r.ID, l.Party, l.TokenVersion)
+		f.Token = desk.cfg.Secrets.Token(r.ID, l.Party, l.TokenVersion)
 	}
 	if l.Challenge > 0 {
 		p := r.Party(l.Party)
 		if p == nil || l.Challenge > len(p.Challenges) {
 			return f, fmt.Errorf("no challenge %d for party %s", l.Challenge, l.Party)
 		}
-		f.Code = e.cfg.Secrets.DeriveCode(&r, p, p.Challenges[l.Challenge-1])
+		f.Code = desk.cfg.Secrets.DeriveCode(&r, p, p.Challenges[l.Challenge-1])
 	}
 	return f, nil
 }
 
 // seal computes the MAC and the size of a letter's final bytes.
-func (e *Engine) seal(r mailflow.Request, l *mailflow.Letter, rec letter.Recipe) (sum string, size int64, err error) {
-	f, err := e.fill(r, l)
+func (desk *Desk) seal(r mailflow.Request, l *mailflow.Letter, rec letter.Recipe) (sum string, size int64, err error) {
+	f, err := desk.fill(r, l)
 	if err != nil {
 		return "", 0, err
 	}
-	m := e.cfg.Secrets.LetterMAC()
+	m := desk.cfg.Secrets.LetterMAC()
 	var n counter
-	if err := rec.Write(io.MultiWriter(m, &n), f, e.openBlob); err != nil {
+	if err := rec.Write(io.MultiWriter(m, &n), f, desk.openBlob); err != nil {
 		return "", 0, err
 	}
 	return m.Sum(), int64(n), nil
@@ -109,11 +109,13 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (e *Engine) openBlob(b mailflow.Blob) (io.ReadCloser, error) { return e.cfg.Blobs.Open(string(b)) }
+func (desk *Desk) openBlob(b mailflow.Blob) (io.ReadCloser, error) {
+	return desk.cfg.Blobs.Open(string(b))
+}
 
 // put stores what r delivers.
-func (e *Engine) put(r io.Reader) (digest string, size int64, err error) {
-	w, err := e.cfg.Blobs.Create()
+func (desk *Desk) put(r io.Reader) (digest string, size int64, err error) {
+	w, err := desk.cfg.Blobs.Create()
 	if err != nil {
 		return "", 0, err
 	}
@@ -168,5 +170,16 @@ func (e *Engine) sendLetter(ctx context.Context, c store.Claimed, en entry) erro
 	case e.cfg.Now().Sub(en.Begun) > mailflow.GiveUp:
 		return e.settle(ctx, c, mailflow.RelayRefused{Key: c.Key, Text: "given up after five days: " + text})
 	}
+	if outcome == Unknown && c.Attempts > promptCopies {
+		c.Due = e.cfg.Now().Add(copyPause)
+	}
 	return e.later(ctx, c, text)
 }
+
+// A letter whose fate is unknown has probably arrived, and each attempt may be one
+// more copy: after the first few it rests long, so that there are at most
+// promptCopies and ten more until it is given up.
+const (
+	promptCopies = 8
+	copyPause    = 12 * time.Hour
+)

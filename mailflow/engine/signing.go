@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,7 +114,7 @@ func (e *Engine) intent(ctx context.Context, c store.Claimed, r mailflow.Request
 	doc := r.Documents[ref.Document]
 	stamps := r.Terms.Level != "B-B"
 	if stamps {
-		if err := e.cfg.TSA.Ready(ctx); err != nil {
+		if err := e.cfg.TSA.Ready(ctx, r.Terms.TSA); err != nil {
 			return e.later(ctx, c, "waiting for a time-stamping authority: "+err.Error())
 		}
 	}
@@ -132,7 +133,7 @@ func (e *Engine) intent(ctx context.Context, c store.Claimed, r mailflow.Request
 	}
 	params.Chain = key.Chain()
 	if stamps {
-		params.TokenRoom = e.cfg.TSA.Room()
+		params.TokenRoom = e.cfg.TSA.Room(r.Terms.TSA)
 	}
 	if ev.Intent, err = e.newIntent(doc, params); err != nil {
 		var no *pdf.RefusedError
@@ -241,6 +242,9 @@ func (e *Engine) sign(ctx context.Context, c store.Claimed, r mailflow.Request, 
 	if !ok {
 		return e.later(ctx, c, fmt.Sprintf("there is no key %q any more; put it back into keys", r.Terms.Seal))
 	}
+	if len(in.Chain) > 0 && !bytes.Equal(key.Chain()[0].Raw, in.Chain[0]) {
+		return e.settle(ctx, c, mailflow.AttemptLost{Ref: ref, Why: "the key was replaced by another one before it signed"})
+	}
 	ticket, err := signing.NewTicket(in)
 	if err != nil {
 		return err
@@ -265,7 +269,7 @@ func (e *Engine) timestamp(ctx context.Context, c store.Claimed, r mailflow.Requ
 	proof := signing.Proof{Signature: a.Signature}
 	at := e.cfg.Now()
 	if r.Terms.Level != "B-B" {
-		if proof.Token, at, err = e.cfg.TSA.Timestamp(ctx, a.Signature); err != nil {
+		if proof.Token, at, err = e.cfg.TSA.Timestamp(ctx, r.Terms.TSA, a.Signature); err != nil {
 			at = e.cfg.Now()
 		}
 		if a.OneUse && !at.Before(a.Until) {
@@ -278,6 +282,10 @@ func (e *Engine) timestamp(ctx context.Context, c store.Claimed, r mailflow.Requ
 	res, err := e.finish(r.Documents[ref.Document], in, proof)
 	var bad *badResultError
 	switch {
+	case errors.Is(err, pades.ErrNoRoom):
+		// The room was fixed with the intent; the next one reserves enough for a
+		// token as large as the one that came.
+		return e.settle(ctx, c, mailflow.AttemptLost{Ref: ref, Why: "the timestamp did not fit into the room reserved for it"})
 	case errors.As(err, &bad):
 		e.cfg.Log.Error("a signed file was thrown away", "request", r.ID, "attempt", ref, "error", err)
 		return e.settle(ctx, c, mailflow.SigningFailed{Ref: ref, Why: "the signed file did not pass its check: " + err.Error()})

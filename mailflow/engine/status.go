@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,8 +12,8 @@ import (
 )
 
 // List returns requests, newest first.
-func (e *Engine) List(ctx context.Context, f store.Filter) ([]mailflow.Summary, error) {
-	rows, err := e.cfg.Store.List(ctx, f)
+func (desk *Desk) List(ctx context.Context, f store.Filter) ([]mailflow.Summary, error) {
+	rows, err := desk.cfg.Store.List(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("listing requests: %w", err)
 	}
@@ -22,7 +23,7 @@ func (e *Engine) List(ctx context.Context, f store.Filter) ([]mailflow.Summary, 
 		if err := json.Unmarshal(row.Data, &r); err != nil {
 			return nil, fmt.Errorf("request %s: reading its stored state: %w", row.ID, err)
 		}
-		pending, err := e.pending(ctx, r.ID)
+		pending, err := desk.pending(ctx, r.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -33,11 +34,11 @@ func (e *Engine) List(ctx context.Context, f store.Filter) ([]mailflow.Summary, 
 
 // Find returns the full identifier of the request with that identifier, its
 // beginning, or its reference.
-func (e *Engine) Find(ctx context.Context, name string) (string, error) {
-	if _, err := e.cfg.Store.Load(ctx, name); err == nil {
+func (desk *Desk) Find(ctx context.Context, name string) (string, error) {
+	if _, err := desk.cfg.Store.Load(ctx, name); err == nil {
 		return name, nil
 	}
-	list, err := e.List(ctx, store.Filter{})
+	list, err := desk.List(ctx, store.Filter{})
 	if err != nil {
 		return "", err
 	}
@@ -57,26 +58,26 @@ func (e *Engine) Find(ctx context.Context, name string) (string, error) {
 }
 
 // Show returns all about one request.
-func (e *Engine) Show(ctx context.Context, id string) (mailflow.Details, error) {
-	r, err := e.load(ctx, id)
+func (desk *Desk) Show(ctx context.Context, id string) (mailflow.Details, error) {
+	r, err := desk.load(ctx, id)
 	if err != nil {
 		return mailflow.Details{}, err
 	}
-	pending, err := e.pending(ctx, id)
+	pending, err := desk.pending(ctx, id)
 	if err != nil {
 		return mailflow.Details{}, err
 	}
 	d := mailflow.Describe(&r, pending)
-	d.History, err = e.history(ctx, id)
+	d.History, err = desk.history(ctx, id)
 	return d, err
 }
 
 // history reads the audit entries of one request.
-func (e *Engine) history(ctx context.Context, id string) ([]mailflow.AuditEntry, error) {
+func (desk *Desk) history(ctx context.Context, id string) ([]mailflow.AuditEntry, error) {
 	const page = 1000
 	var all []mailflow.AuditEntry
 	for from := uint64(0); ; from += page {
-		entries, err := e.cfg.Store.Events(ctx, from, page)
+		entries, err := desk.cfg.Store.Events(ctx, from, page)
 		if err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
@@ -96,8 +97,8 @@ func (e *Engine) history(ctx context.Context, id string) ([]mailflow.AuditEntry,
 	}
 }
 
-func (e *Engine) pending(ctx context.Context, id string) ([]mailflow.Pending, error) {
-	effects, err := e.cfg.Store.Outbox(ctx, id)
+func (desk *Desk) pending(ctx context.Context, id string) ([]mailflow.Pending, error) {
+	effects, err := desk.cfg.Store.Outbox(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading the outbox: %w", err)
 	}
@@ -109,15 +110,26 @@ func (e *Engine) pending(ctx context.Context, id string) ([]mailflow.Pending, er
 }
 
 // Cancel ends a request by an administrator's hand.
-func (e *Engine) Cancel(ctx context.Context, id, by, reason string) error {
-	r, err := e.load(ctx, id)
+func (desk *Desk) Cancel(ctx context.Context, id, by, reason string) error {
+	if desk.cfg.Secrets == nil || desk.cfg.Blobs == nil {
+		return fmt.Errorf("request %s: cancelling writes letters, which needs the secrets and the blobs", id)
+	}
+	r, err := desk.load(ctx, id)
 	if err != nil {
 		return err
 	}
-	if r.State.Terminal() || r.State == mailflow.StateDelivering {
-		return fmt.Errorf("request %s is %s and cannot be cancelled", r.Ref, r.State)
+	tooLate := func() error {
+		if r.State.Terminal() || r.State == mailflow.StateDelivering {
+			return fmt.Errorf("request %s is %s and cannot be cancelled", r.Ref, r.State)
+		}
+		return nil
 	}
-	return e.step(ctx, id, store.Change{}, func(mailflow.Request) mailflow.EventBody {
+	if err := tooLate(); err != nil {
+		return err
+	}
+	err = desk.step(ctx, id, store.Change{}, func(now mailflow.Request) mailflow.EventBody {
+		r = now // it may have moved on since, and then the core ignores this
 		return mailflow.Cancel{By: by, Reason: reason}
 	})
+	return errors.Join(err, tooLate())
 }

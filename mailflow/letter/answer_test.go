@@ -17,7 +17,10 @@ func TestAnswers(t *testing.T) {
 	for _, k := range cases() {
 		p := parse(t, write(t, k))
 		read := func(text string) reply.Answer {
-			return reply.Read(reply.Input{Text: text, Sent: p.text, CodeDigits: 8, WantName: true})
+			return reply.Read(reply.Input{
+				Text: text, Sent: p.text, CodeDigits: 8, WantName: true,
+				From: mailflow.Address{Name: "Acme Ltd", Addr: "sign@acme.example"},
+			})
 		}
 		for _, quote := range []string{"> " + strings.ReplaceAll(p.text, "\n", "\n> "), p.text, wrap(p.text, 72)} {
 			intro := "\n\nOn 2026-03-02 Acme Ltd <sign@acme.example> wrote:\n"

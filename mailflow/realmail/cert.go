@@ -13,11 +13,18 @@ import (
 	"time"
 )
 
+// certificates are what TLS needs: the server's certificate and key, and the
+// authority, in PEM and as a pool.
+type certificates struct {
+	cert, key, ca []byte
+	pool          *x509.CertPool
+}
+
 // newCertificate makes a throw-away authority and a server certificate for localhost
-// and 127.0.0.1. It returns certificate and key in PEM, and the authority.
-func newCertificate(now time.Time) (cert, key []byte, pool *x509.CertPool, err error) {
-	fail := func(err error) ([]byte, []byte, *x509.CertPool, error) {
-		return nil, nil, nil, fmt.Errorf("real mail: certificate: %w", err)
+// and 127.0.0.1.
+func newCertificate(now time.Time) (certificates, error) {
+	fail := func(err error) (certificates, error) {
+		return certificates{}, fmt.Errorf("real mail: certificate: %w", err)
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -53,8 +60,10 @@ func newCertificate(now time.Time) (cert, key []byte, pool *x509.CertPool, err e
 	if err != nil {
 		return fail(err)
 	}
-	pool = x509.NewCertPool()
+	pool := x509.NewCertPool()
 	pool.AddCert(ca)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srvDER}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), pool, nil
+	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return certificates{
+		cert: encode("CERTIFICATE", srvDER), key: encode("PRIVATE KEY", keyDER), ca: encode("CERTIFICATE", caDER), pool: pool,
+	}, nil
 }

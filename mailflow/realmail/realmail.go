@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -42,7 +43,8 @@ type Stack struct {
 	Submission  string // STARTTLS and login needed
 	Submissions string // TLS from the start, login needed
 
-	CAs *x509.CertPool // the authority behind the certificate for localhost and 127.0.0.1
+	CAs    *x509.CertPool // the authority behind the certificate for localhost and 127.0.0.1
+	CAFile string         // the same as a file in PEM
 
 	dir     string
 	lmtp    string
@@ -98,11 +100,11 @@ func (s *Stack) prepare() error {
 	if err := s.choosePorts(); err != nil {
 		return err
 	}
-	cert, key, pool, err := newCertificate(time.Now())
+	pki, err := newCertificate(time.Now())
 	if err != nil {
 		return err
 	}
-	s.CAs = pool
+	s.CAs, s.CAFile = pki.pool, filepath.Join(s.dir, "ca.pem")
 	nobody, err := lookup("nobody")
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func (s *Stack) prepare() error {
 	if err != nil {
 		return err
 	}
-	conf["srv.pem"], conf["srv.key"] = string(cert), string(key)
+	conf["srv.pem"], conf["srv.key"], conf["ca.pem"] = string(pki.cert), string(pki.key), string(pki.ca)
 	for name, text := range conf {
 		mode := os.FileMode(0o644)
 		if name == "srv.key" || name == "dov/users" {
@@ -176,12 +178,30 @@ func lookup(name string) (account, error) {
 }
 
 func (s *Stack) startDovecot(ctx context.Context) error {
+	if err := s.unlock(); err != nil {
+		return err
+	}
 	s.dovecot = newDaemon("dovecot", filepath.Join(s.dir, "dov/log/console"), "dovecot", "-F", "-c", filepath.Join(s.dir, "dovecot.conf"))
 	s.dovecot.cmd.SysProcAttr.Setpgid = true
 	if err := s.dovecot.start(); err != nil {
 		return err
 	}
 	return s.await(ctx, s.dovecot, map[string]string{s.IMAP: "* OK", s.IMAPS: "", s.lmtp: "220"})
+}
+
+// unlock removes the lock files that a killed Dovecot left in the mailboxes. Dovecot
+// itself would refuse to touch these mailboxes for minutes, then do the same.
+func (s *Stack) unlock() error {
+	err := filepath.WalkDir(filepath.Join(s.dir, "dov/mail"), func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".lock") {
+			err = os.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("real mail: remove the locks of a killed server: %w", err)
+	}
+	return nil
 }
 
 func (s *Stack) startPostfix(ctx context.Context) error {

@@ -1,7 +1,6 @@
 package reply
 
 import (
-	"slices"
 	"strings"
 
 	"countersign/mailflow"
@@ -15,6 +14,7 @@ type reader struct {
 	in    Input
 	langs []language
 	orig  *original // nil if the letter is not known
+	draft bool      // it is a draft, not an answer
 }
 
 func newReader(in Input) *reader {
@@ -39,9 +39,11 @@ func (r *reader) classify(ls []line) {
 			}
 		}
 	}
-	r.cut(ls)
-	r.attributions(ls)
-	if r.orig != nil {
+	if r.draft {
+		cutDraft(ls)
+	} else {
+		r.headers(ls)
+		r.attributions(ls)
 		r.doubtQuotes(ls)
 	}
 	r.signatures(ls)
@@ -65,7 +67,6 @@ func (r *reader) ownName(ls []line) bool {
 // first classifies a line by itself.
 func (r *reader) first(l *line) {
 	l.class, l.command, l.digits, l.known = typed, "", "", false
-	l.marks()
 	switch {
 	case l.norm == "" && !drawn.MatchString(l.raw):
 		l.class = blank
@@ -87,36 +88,44 @@ func isDelimiter(raw string) bool {
 	return s == "--"
 }
 
-// cut finds the line from which all is quoted, as clients quote that do not mark
-// each line: a dashed or drawn line above a header block or known text, or a header
-// block itself.
-func (r *reader) cut(ls []line) {
-	for i := range ls {
+// headers finds the header blocks of our letter, and the banners above them or
+// above what is quoted.
+func (r *reader) headers(ls []line) {
+	for i := 0; i < len(ls); i++ {
 		if ls[i].class != typed || ls[i].command != "" {
 			continue
 		}
-		raw := ls[i].raw
-		next := nextLine(ls, i+1)
-		announced := next >= 0 && (headerBlock(ls[next:], false) || ls[next].known)
-		isCut := (dashed.MatchString(raw) || drawn.MatchString(raw)) && announced || headerBlock(ls[i:], true)
-		if isCut && (r.orig == nil || anyKnown(ls[i:])) {
-			ls[i].class = separator
-			for j := i + 1; j < len(ls); j++ {
-				if ls[j].class != blank {
-					ls[j].class = quote
-					ls[j].strong = true
-				}
+		n := r.headerBlock(ls[i:])
+		for j := i; j < i+n; j++ {
+			if ls[j].class != blank {
+				ls[j].class = separator
 			}
-			return
 		}
-		if drawn.MatchString(raw) {
+		i += max(n-1, 0)
+		if n == 0 && drawn.MatchString(ls[i].raw) {
 			ls[i].class = blank
+		}
+	}
+	for i := range ls {
+		if ls[i].class != typed || ls[i].command != "" || !banner(ls[i]) {
+			continue
+		}
+		if next := nextLine(ls, i+1); next >= 0 && (ls[next].class == separator || ls[next].class == quote) {
+			ls[i].class = separator
 		}
 	}
 }
 
-func anyKnown(ls []line) bool {
-	return slices.ContainsFunc(ls, func(l line) bool { return l.known })
+// cutDraft makes all of a draft quoted that stands below a header block, whosever,
+// and what is in a client's container for quotes.
+func cutDraft(ls []line) {
+	cut := false
+	for i := range ls {
+		cut = cut || ls[i].class == typed && anyHeaderBlock(ls[i:])
+		if ls[i].class == typed && (cut || ls[i].boxed) {
+			ls[i].class = quote
+		}
+	}
 }
 
 // nextLine returns the index of the next line that is not blank, or -1.
@@ -129,96 +138,62 @@ func nextLine(ls []line, i int) int {
 	return -1
 }
 
-// headerBlock tells whether the lines begin with at least three "Key: value" lines
-// among which are an address and a time; a strict one begins with a From that we
-// know, or goes over into known text.
-func headerBlock(ls []line, strict bool) bool {
-	n, address, dated := 0, false, false
+// anyHeaderBlock tells whether the lines begin with at least three lines of a header
+// block, of any mail, a From among them.
+func anyHeaderBlock(ls []line) bool {
+	n, from := 0, false
 	for i, l := range ls {
-		if i == 10 || l.class != blank && !l.key {
-			break
-		}
-		if l.class == blank {
-			if n == 0 || n >= 3 {
-				break
-			}
+		if l.class == blank && i > 0 {
 			continue // HTML puts empty lines between
 		}
+		kind, _ := l.header()
+		if kind == noHeader || i == 10 {
+			break
+		}
 		n++
-		address = address || l.address
-		dated = dated || l.dated
+		from = from || kind == headerFrom
 	}
-	if n < 3 || !address && !dated {
-		return false
-	}
-	if !strict {
-		return true
-	}
-	if fromLine.MatchString(ls[0].raw) {
-		return dated
-	}
-	for i := n; i < len(ls) && i < n+4; i++ {
-		if ls[i].known {
-			return address && dated
-		}
-	}
-	return false
+	return n >= 3 && from
 }
 
-// attributions finds the lines above each quote that announce it: the fewest that
-// do, at most six, none of them a command.
-func (r *reader) attributions(ls []line) {
-	for q := range ls {
-		if ls[q].class != quote {
-			continue
-		}
-		end := q // behind the attribution
-		for end > 0 && ls[end-1].class == blank && q-end < 3 {
-			end--
-		}
-		if end == 0 || ls[end-1].class != typed {
-			continue
-		}
-		found := -1
-		for start := end - 1; start >= 0 && start >= end-6; start-- {
-			if ls[start].class != typed || ls[start].command != "" || ls[start].digits != "" {
-				break
-			}
-			if attribution(ls[start:end]) {
-				found = start
-				if complete(ls[start:end]) {
-					break
-				}
-			}
-			if found >= 0 && start < found {
-				break // one more line brought no time: it is none of it
-			}
-		}
-		for i := found; found >= 0 && i < end; i++ {
-			ls[i].class = separator
-		}
-	}
-}
-
-// doubtQuotes makes quotes typed text that are neither announced nor hold a line of
-// the letter that is answered: people indent their own text too.
+// doubtQuotes makes quotes typed text that cannot be shown to be quotes: people
+// indent their own text too. If the letter is known, a line of it must be among
+// them, and without an attribution each line must be one; if it is not, only an
+// attribution shows it.
 func (r *reader) doubtQuotes(ls []line) {
 	for i := 0; i < len(ls); {
 		if ls[i].class != quote {
 			i++
 			continue
 		}
-		end, sure := i, i > 0 && announced(ls, i)
+		end, known := i, r.orig == nil
 		for ; end < len(ls) && (ls[end].class == quote || ls[end].class == blank); end++ {
-			sure = sure || ls[end].known || ls[end].strong
+			known = known || ls[end].known
 		}
-		for ; !sure && i < end; i++ {
-			if ls[i].class == quote {
+		shown := announced(ls, i)
+		if !shown {
+			n := r.leads(ls[i:end])
+			shown = n > 0
+			for ; n > 0; n-- {
+				if ls[i].class == quote {
+					ls[i].class = separator
+				}
+				i++
+			}
+		}
+		for ; i < end; i++ {
+			if ls[i].class == quote && !ls[i].known && !(shown && known && r.marksHold(ls[i])) {
 				ls[i].class = typed
 			}
 		}
-		i = end
 	}
+}
+
+// marksHold tells whether a line must be a quote where quotes are. Not so in HTML:
+// people write their remarks into the quotation, where all that is not the letter's
+// is theirs.
+func (r *reader) marksHold(l line) bool {
+	return !l.html || r.orig == nil
 }
 
 // announced tells whether a separator stands above line i, with at most blanks
@@ -235,6 +210,17 @@ func announced(ls []line, i int) bool {
 // signatures finds the lines below "-- " (RFC 3676, 4.3), up to a quote. One of
 // more than maxSignature lines is none.
 func (r *reader) signatures(ls []line) {
+	boxed := 0
+	for i := range ls {
+		if ls[i].class == signature {
+			boxed++
+		}
+	}
+	for i := range ls {
+		if ls[i].class == signature && boxed > maxSignature {
+			ls[i].class = typed
+		}
+	}
 	for i := range ls {
 		if ls[i].class != typed || !isDelimiter(ls[i].raw) {
 			continue

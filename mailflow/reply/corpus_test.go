@@ -15,8 +15,8 @@ import (
 // mails returns own replies, and all mails below the folder CORPUS.
 func mails(t *testing.T) map[string][]byte {
 	ms := map[string][]byte{
-		"own/top":     []byte("From: a@b.test\r\n\r\nThank you, I will look at it.\r\n\r\nOn 22 Nov 2026 12:15, X wrote:\r\n> Old text stands here\r\n> in two lines\r\n"),
-		"own/outlook": []byte("From: a@b.test\r\n\r\nLater.\r\n\r\n-----Original Message-----\r\nFrom: x@b.test\r\nSent: 22 Nov 2026 12:15\r\nTo: a@b.test\r\n\r\nOld text\r\n"),
+		"own/top":     []byte("From: a@b.test\r\n\r\nThank you, I will look at it.\r\n\r\nOn 22 Nov 2026 12:15, sign@mail.test wrote:\r\n> Old text stands here\r\n> in two lines\r\n"),
+		"own/outlook": []byte("From: a@b.test\r\n\r\nLater.\r\n\r\n-----Original Message-----\r\nFrom: sign@mail.test\r\nSent: 22 Nov 2026 12:15\r\nTo: a@b.test\r\n\r\nOld text\r\n"),
 	}
 	dir := os.Getenv("CORPUS")
 	if dir == "" {
@@ -51,6 +51,7 @@ func TestCorpus(t *testing.T) {
 		}
 		in := From(m)
 		in.CodeDigits = 6
+		in.From.Addr = "sign@mail.test"
 		a := Read(in)
 		counts[a.Command]++
 		if !obeyed(a.Command) {

@@ -1,11 +1,11 @@
 package reply
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -147,28 +147,18 @@ func (r *reader) nameLine(raw string) (string, bool) {
 	return strings.TrimSpace(value), slices.ContainsFunc(r.langs, func(l language) bool { return slices.Contains(l.name, k) })
 }
 
-// checkName checks a name that is to go into a certificate.
+// checkName checks a name that is to go into a certificate, and returns it in NFC with
+// plain spaces.
 func checkName(name string) (string, error) {
-	name = norm.NFC.String(strings.ReplaceAll(name, "\u00a0", " "))
-	switch {
-	case name == "":
-		return "", fmt.Errorf("the Name line is empty")
-	case !utf8.ValidString(name) || strings.ContainsRune(name, utf8.RuneError):
-		return "", fmt.Errorf("the name cannot be read")
-	case utf8.RuneCountInString(name) > maxName:
-		return "", fmt.Errorf("the name has more than %d characters", maxName)
-	case strings.ContainsAny(name, "<>@\""):
-		return "", fmt.Errorf("the name has signs that no name has")
-	}
-	letters := false
-	for _, c := range name {
-		if unicode.In(c, unicode.C, unicode.Zl, unicode.Zp) {
-			return "", fmt.Errorf("the name has invisible characters")
+	space := func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' '
 		}
-		letters = letters || unicode.IsLetter(c)
+		return r
 	}
-	if !letters {
-		return "", fmt.Errorf("the name has no letters")
+	name = norm.NFC.String(strings.Join(strings.Fields(strings.Map(space, name)), " "))
+	if name == "" {
+		return "", errors.New("the Name line is empty")
 	}
-	return name, nil
+	return name, mailflow.CheckName(name)
 }

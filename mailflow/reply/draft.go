@@ -22,6 +22,7 @@ var (
 // and signatures do not count.
 func Lines(in Input) ([]mailflow.Line, []mailflow.Problem) {
 	r := newReader(in)
+	r.draft = true
 	text := splitText(in.Text)
 	var html []line
 	if in.HTML != "" && len(in.HTML) <= maxHTML {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"countersign/mailflow"
 )
 
 // What is made to be slow is not.
@@ -13,6 +15,8 @@ func TestHostile(t *testing.T) {
 	for name, in := range map[string]Input{
 		"blank lines":     {Text: "APPROVE\n" + strings.Repeat("---- x ----\n\n\n", 600)},
 		"attributions":    {Text: "APPROVE\n" + strings.Repeat("12:15 a@b:\n> x\n", 900)},
+		"wrapped names":   {Text: "APPROVE\n" + strings.Repeat("a a a a wrote:\n", 1900)},
+		"long particles":  {Text: "APPROVE\n" + strings.Repeat("a "+strings.Repeat("日月", 20)+" wrote:\n> x\n", 600)},
 		"header blocks":   {Text: strings.Repeat("From: a@b 2026 12:15\n", 1900)},
 		"quote marks":     {Text: strings.Repeat(">", 60000)},
 		"one long line":   {Text: strings.Repeat("a:b@ ", 13000)},
@@ -24,13 +28,14 @@ func TestHostile(t *testing.T) {
 		"big styles":      {HTML: `<p style="` + strings.Repeat("clip :", 150000) + `">APPROVE`},
 		"long letter":     {Text: "APPROVE\n" + strings.Repeat("a x c ", 9000), Sent: strings.Repeat("a b c d ", 100000)},
 	} {
+		in.From, in.Dates = mailflow.Address{Name: "a", Addr: "a@b"}, []time.Time{time.Unix(1e9, 0)}
 		start := time.Now()
 		a := Read(in)
 		Lines(in)
 		if d := time.Since(start); d > 10*time.Second {
 			t.Errorf("%s: took %v", name, d)
 		}
-		if obeyed(a.Command) && name != "attributions" {
+		if obeyed(a.Command) {
 			t.Errorf("%s: %s is obeyed", name, a.Command)
 		}
 	}

@@ -20,7 +20,7 @@ type htmlDoc struct {
 
 // A htmlState is what holds for a place in the document.
 type htmlState struct {
-	quoted, strong, sig, hidden, pre bool
+	quoted, boxed, sig, hidden, pre bool
 }
 
 // An htmlReader turns elements into lines.
@@ -28,8 +28,9 @@ type htmlReader struct {
 	doc   htmlDoc
 	cur   strings.Builder
 	flags line // of the current line
-	own   bool // it has text outside quotes
-	tail  bool // all from here on is quoted
+	own   bool // it has text outside quotations
+	loose bool // it has text outside containers for quotes
+	tail  bool // all from here on is boxed
 	probe int  // how many elements headed may still look into
 	hides []selector
 }
@@ -101,7 +102,8 @@ var odd = map[atom.Atom]bool{
 }
 
 var (
-	// quoteName are classes and ids of containers that clients make for quotes.
+	// quoteName are classes and ids of containers that clients make for quotes. In
+	// answers they say nothing: people type into them.
 	quoteName = regexp.MustCompile(`(?i)^(gmail_quote(_container)?|gmail_attr|gmail_extra|yahoo_quoted(_.*)?|ydp.*yahoo_quoted|protonmail_quote|moz-cite-prefix|divrplyfwdmsg|x_divrplyfwdmsg|appendonsend|x_appendonsend|olk_src_body_section|zmail_extra|tutanota_quote|reply-intro|isreplycontent|ms-outlook-mobile-reference-message|mail-quote-collapse|bloop_original_html|oriMsgHtmlSeperator)$`)
 	// tailName are those behind which all is quoted.
 	tailName = regexp.MustCompile(`(?i)^(x_)?(divrplyfwdmsg|appendonsend|mail-editor-reference-message-container|ms-outlook-mobile-reference-message|zwchr)$`)
@@ -134,7 +136,7 @@ func (r *htmlReader) enter(n *html.Node, s htmlState) htmlState {
 			r.end()
 			r.tail = true
 		case quoteName.MatchString(name):
-			s.quoted, s.strong = true, true
+			s.boxed = true
 		case sigName.MatchString(name):
 			s.sig = true
 		}
@@ -153,7 +155,6 @@ func (r *htmlReader) enter(n *html.Node, s htmlState) htmlState {
 	switch n.DataAtom {
 	case atom.Blockquote:
 		s.quoted = true
-		s.strong = s.strong || strings.EqualFold(attr(n, "type"), "cite")
 	case atom.Pre:
 		s.pre = true
 	case atom.Br:
@@ -178,13 +179,12 @@ func headed(n *html.Node) bool {
 	h.end()
 	ls := h.doc.lines[:min(len(h.doc.lines), 20)]
 	for i := range ls {
-		ls[i].marks()
 		if ls[i].norm == "" {
 			ls[i].class = blank
 		}
 	}
 	if first := nextLine(ls, 0); first >= 0 {
-		return headerBlock(ls[first:], false)
+		return anyHeaderBlock(ls[first:])
 	}
 	return false
 }
@@ -236,10 +236,8 @@ func (r *htmlReader) add(text string, s htmlState) {
 	if strings.Trim(text, " \u00a0") == "" {
 		return
 	}
-	if !s.quoted && !r.tail {
-		r.own = true
-	}
-	r.flags.strong = r.flags.strong || s.strong || r.tail
+	r.own = r.own || !s.quoted
+	r.loose = r.loose || !s.boxed && !r.tail
 	r.flags.sig = r.flags.sig || s.sig
 	r.flags.hidden = r.flags.hidden || s.hidden
 	r.flags.quoted = true
@@ -256,15 +254,17 @@ func (r *htmlReader) end() {
 // lineBreak ends the current line.
 func (r *htmlReader) lineBreak() {
 	l := r.flags
+	l.html = true
 	l.raw = strings.TrimRight(r.cur.String(), " ")
 	if strings.HasPrefix(r.cur.String(), "-- ") && l.raw == "--" {
 		l.raw = "-- "
 	}
 	l.norm = normalise(l.raw)
+	l.boxed = l.quoted && !r.loose
 	l.quoted = l.quoted && !r.own
 	r.doc.lines = append(r.doc.lines, l)
 	r.cur.Reset()
-	r.flags, r.own = line{}, false
+	r.flags, r.own, r.loose = line{}, false, false
 }
 
 func (r *htmlReader) blankLine() {

@@ -2,7 +2,6 @@ package reply
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -28,13 +27,10 @@ type line struct {
 	command string
 	digits  string
 
-	key     bool // "Key: value"
-	dated   bool // it gives a year or a time
-	address bool // it has an @
-
 	known  bool // its words stand in the letter that is answered
+	html   bool // it comes from HTML
 	quoted bool // HTML: inside a quotation
-	strong bool // HTML: inside a container that clients make for quotes only
+	boxed  bool // HTML: inside a container that clients make for quotes; drafts only
 	sig    bool // HTML: inside a signature block
 	hidden bool // HTML: some of it is hidden or struck through
 }
@@ -101,7 +97,8 @@ func (o *original) mark(ls []line) {
 	flush := func() {
 		found := make([]bool, len(stream))
 		for i := range max(len(stream)-2, 0) {
-			if o.runs[[3]string{stream[i].text, stream[i+1].text, stream[i+2].text}] {
+			run := [3]string{stream[i].text, stream[i+1].text, stream[i+2].text}
+			if o.runs[run] || o.runs[[3]string{zeros(run[0]), zeros(run[1]), zeros(run[2])}] {
 				found[i], found[i+1], found[i+2] = true, true, true
 			}
 		}
@@ -129,6 +126,20 @@ func (o *original) mark(ls []line) {
 	o.markShort(ls, count)
 }
 
+// zeros gives a word of digits as zeros: the letters that we keep have them in the
+// place of codes.
+func zeros(w string) string {
+	if strings.Trim(w, "0123456789") != "" {
+		return w
+	}
+	return strings.Repeat("0", len(w))
+}
+
+// bare tells whether a line has nothing but what clients draw: no emoji, say.
+func bare(raw string) bool {
+	return strings.Trim(raw, allowedSigns+" \t\u00a0=#~•▪") == ""
+}
+
 // markShort adds lines too short for a run that stand beside a known one: whole
 // lines of the letter, and lines without words.
 func (o *original) markShort(ls []line, count []int) {
@@ -138,7 +149,7 @@ func (o *original) markShort(ls []line, count []int) {
 		switch {
 		case l.norm == "" || l.known:
 			beside = beside || l.known
-		case beside && l.command == "" && l.digits == "" && (count[i] == 0 || o.lines[normalise(quotePrefix.ReplaceAllString(l.raw, ""))]):
+		case beside && l.command == "" && l.digits == "" && (count[i] == 0 && bare(l.raw) || o.lines[normalise(quotePrefix.ReplaceAllString(l.raw, ""))]):
 			l.known = true
 		default:
 			beside = false
@@ -154,18 +165,10 @@ func (o *original) markShort(ls []line, count []int) {
 }
 
 var (
-	clock = regexp.MustCompile(`\b[0-2]?\d[:.h][0-5]\d\b`)
-	year  = regexp.MustCompile(`(?:^|\D)(?:19|20)\d\d(?:\D|$)`)
-	// wrote are the verbs of attribution lines that give no time and no address.
-	wrote = regexp.MustCompile(`(?i)(wrote|writes|said|schrieb|a écrit|escribió|escreveu|ha scritto|scrisse|schreef|skrev|kirjoitti|napisał\(?a?\)?|napsala?|пишет|писала?|написала?|写道|寫道|のメール|작성)\s*[:：]$`)
-	// dashed is "-----Original Message-----" in any language.
-	dashed = regexp.MustCompile(`^\s*[-_=*]{2,}\s*[\p{L}][^-_=*]{1,60}?[-_=*]{2,}\s*$`)
 	// drawn is a line of signs only.
 	drawn = regexp.MustCompile(`^\s*[-_=*~#─━═＿—–]{4,}\s*$`)
 	// headerLine is "Key: value", as clients put above what they quote.
 	headerLine = regexp.MustCompile(`^\s*\*?[\p{L}\p{M}][\p{L}\p{M} ./-]{0,24}\*?\s*[:：]\*?\s*\S`)
-	// fromLine is the first of them, in the languages we know.
-	fromLine = regexp.MustCompile(`(?i)^\s*\*?(from|von|de|da|van|från|fra|od|lähettäjä|kimden|от|від|发件人|寄件者|寄件人|發件人|差出人|送信元|보낸 ?사람|من|מאת)\*?\s*[:：]`)
 )
 
 // Words of the lines that mobile apps add below a mail, and those of them that name
@@ -205,35 +208,4 @@ func isFooter(raw string) bool {
 		device = device || deviceWords[w]
 	}
 	return device
-}
-
-// marks looks at what makes header blocks.
-func (l *line) marks() {
-	l.key = headerLine.MatchString(l.raw)
-	l.dated = year.MatchString(l.raw) || clock.MatchString(l.raw)
-	l.address = strings.Contains(l.raw, "@")
-}
-
-// attribution tells whether these lines, directly above a quote, announce it in
-// whatever language: they end in a colon and give an address or a time, or a verb
-// that we know.
-func attribution(ls []line) bool {
-	var all []string
-	for _, l := range ls {
-		all = append(all, strings.TrimSpace(l.raw))
-	}
-	s := strings.Join(all, " ")
-	if !strings.HasSuffix(s, ":") && !strings.HasSuffix(s, "：") {
-		if strings.HasPrefix(s, ":") { // written from right to left
-			return strings.Contains(s, "@") && clock.MatchString(s)
-		}
-		return strings.HasSuffix(s, ">") && strings.Contains(s, "@") && (clock.MatchString(s) || year.MatchString(s))
-	}
-	return clock.MatchString(s) || wrote.MatchString(s) || strings.Contains(s, "@")
-}
-
-// complete tells whether an attribution gives a time too; else the line above it
-// may belong to it.
-func complete(ls []line) bool {
-	return slices.ContainsFunc(ls, func(l line) bool { return l.dated })
 }

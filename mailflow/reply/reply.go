@@ -3,14 +3,15 @@
 //
 // It promises that doubt never signs: a command counts only if the first line that
 // the person typed is, as a whole, one of a closed list, and nothing else was typed
-// that could limit it. There is no search for words inside text. Whatever quotes,
-// separators or signatures are not recognised as such only ever makes an answer
-// less clear. No input makes it panic.
+// that could limit it. There is no search for words inside text. A line is a quote,
+// an attribution or a separator only if all of it can be accounted for as such;
+// whatever is not recognised only ever makes an answer less clear. No input makes it panic.
 package reply
 
 import (
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"countersign/mailflow"
@@ -34,6 +35,17 @@ type Input struct {
 	// Sent is the text of the letter that is answered, "" if it is not known.
 	// What is in it is quoted, in whatever way a client quotes.
 	Sent string
+	// From is the sender of that letter: our signing address, and the name it is
+	// sent under. A line counts as an attribution ("On … X wrote:") only if it
+	// names one of them; without From there are none.
+	From mailflow.Address
+	// Dates are those of the letters in Sent. An attribution that gives another
+	// date, by more than a day, is typed text. If empty, any date counts.
+	Dates []time.Time
+	// Person is who answers, Subject the answer's own one: both come back in the
+	// header blocks that some clients put above what they quote.
+	Person  mailflow.Address
+	Subject string
 	// CodeDigits is how many digits a code has; 0 if none is expected.
 	CodeDigits int
 	// WantName allows one "Name:" line after AGREE.
@@ -42,10 +54,13 @@ type Input struct {
 	Languages []string
 }
 
-// From fills an Input with what a message holds. A PDF is one whatever its type
-// says.
+// From fills an Input with what a message holds; what is known of the letter it
+// answers is for the caller. A PDF is one whatever its type says.
 func From(m *message.Message) Input {
-	in := Input{Text: m.Text, HTML: m.HTML, Guessed: m.Guessed, Defective: m.Defective}
+	in := Input{Text: m.Text, HTML: m.HTML, Guessed: m.Guessed, Defective: m.Defective, Subject: m.Subject}
+	if len(m.From) == 1 {
+		in.Person = m.From[0]
+	}
 	for _, p := range m.Attachments {
 		a := Attachment{Name: p.Filename, Type: p.ContentType}
 		if p.IsPDF() {

@@ -3,6 +3,7 @@ package reply
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/mailflow"
 )
@@ -25,11 +26,22 @@ func quoteOf(s string) string {
 	return "> " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n> ") + "\n"
 }
 
+// answerTo is an answer to the letter.
+func answerTo(text, html string) Input {
+	return Input{
+		Text: text, HTML: html, Sent: letter, CodeDigits: 6,
+		From:    mailflow.Address{Name: "Countersign", Addr: "sign@corp.test"},
+		Dates:   []time.Time{time.Date(2026, 11, 22, 11, 15, 0, 0, time.UTC)},
+		Person:  mailflow.Address{Name: "Ann Signer", Addr: "ann@corp.test"},
+		Subject: "Re: [#7K3F9Q] Please sign",
+	}
+}
+
 const cite = "\n\nOn 22 Nov 2026 12:15, Countersign <sign+tok@corp.test> wrote:\n"
 
 func TestReadText(t *testing.T) {
 	q := cite + quoteOf(letter)
-	outlook := "\n\n________________________________\nFrom: Countersign <sign@corp.test>\nSent: Sunday, 22 November 2026 12:15\nTo: Ann <ann@corp.test>\nSubject: Please sign\n\n" + letter
+	outlook := "\n\n________________________________\nFrom: Countersign <sign@corp.test>\nSent: Sunday, 22 November 2026 12:15\nTo: Ann <ann@corp.test>\nSubject: [#7K3F9Q] Please sign\n\n" + letter
 	for _, c := range []struct {
 		name, text string
 		want       mailflow.Command
@@ -76,6 +88,12 @@ func TestReadText(t *testing.T) {
 		{"condition indented", "APPROVE\n\n> but only if it is cheaper\n", mailflow.CommandRemark, CauseRemark},
 		{"condition below a drawn line", "APPROVE\n----------\nbut only if it is cheaper\n", mailflow.CommandRemark, CauseRemark},
 		{"condition like a footer", "APPROVE\nSent from my iPhone, not valid\n" + q, mailflow.CommandRemark, CauseRemark},
+		{"condition with an address above the quote", "APPROVE\nBut only without clause 4, as I told ann@acme.example:\n" + quoteOf(letter), mailflow.CommandRemark, CauseRemark},
+		{"condition with a time above the quote", "APPROVE\nBut only if the price is changed to what we said at 10:30:\n" + quoteOf(letter), mailflow.CommandRemark, CauseRemark},
+		{"condition with a date above an attribution without", "APPROVE\nOnly valid until 1 May 2027, then void.\nCountersign <sign@corp.test> wrote:\n" + quoteOf(letter), mailflow.CommandRemark, CauseRemark},
+		{"date above an attribution without", "APPROVE\n1 May 2027\nCountersign <sign@corp.test> wrote:\n" + quoteOf(letter), mailflow.CommandRemark, CauseRemark},
+		{"condition between dashes", "APPROVE\n--- without clause 4 ---\n" + letter, mailflow.CommandRemark, CauseRemark},
+		{"condition between stars", "APPROVE\n*** subject to board consent ***\n" + letter, mailflow.CommandRemark, CauseRemark},
 		{"emoji", "APPROVE\n👍\n" + q, mailflow.CommandRemark, CauseRemark},
 		{"signature without delimiter", "APPROVE\n\nAnn Signer\n" + q, mailflow.CommandRemark, CauseRemark},
 		{"same again", "APPROVE\nApproved\n" + q, mailflow.CommandRemark, CauseRemark},
@@ -87,12 +105,12 @@ func TestReadText(t *testing.T) {
 		{"short code", "12345\n" + q, mailflow.CommandUnclear, CauseDigits},
 		{"two separators", "123  --  456\n" + q, mailflow.CommandUnclear, CauseNoCommand},
 		{"below a foreign quote", "> Something else was written here\n> by somebody\n\nAPPROVE\n", mailflow.CommandUnclear, CauseNoCommand},
-		{"between quotes", quoteOf(letter[:60]) + "APPROVE\n" + quoteOf(letter[60:]), mailflow.CommandUnclear, CauseQuoteAbove},
+		{"between quotes", quoteOf(letter[:strings.Index(letter, "Fingerprint")]) + "APPROVE\n" + quoteOf(letter[strings.Index(letter, "Fingerprint"):]), mailflow.CommandUnclear, CauseQuoteAbove},
 		{"quoted", "> APPROVE\n", mailflow.CommandUnclear, CauseNoCommand},
 		{"too long", "APPROVE\n" + strings.Repeat("x", maxText), mailflow.CommandUnclear, CauseTooLong},
 		{"too many lines", "APPROVE\n" + strings.Repeat("\n", maxLines), mailflow.CommandUnclear, CauseTooLong},
 	} {
-		a := Read(Input{Text: c.text, Sent: letter, CodeDigits: 6})
+		a := Read(answerTo(c.text, ""))
 		if a.Command != c.want || a.Cause != c.cause {
 			t.Errorf("%s: %s (%s) %q, want %s (%s); typed %q", c.name, a.Command, a.Cause, a.Problem, c.want, c.cause, a.Typed)
 		}
@@ -102,23 +120,32 @@ func TestReadText(t *testing.T) {
 	}
 }
 
-// Without the letter that is answered, nothing below a quote counts.
+// Without the letter that is answered, only an attribution shows what is quoted.
 func TestReadUnknownLetter(t *testing.T) {
 	for text, want := range map[string]Cause{
-		"> Something was written\n\nAPPROVE\n":                         CauseQuoteAbove,
-		"APPROVE\n\n> Something was written\n":                         "",
-		"APPROVE\n\nOn 1 Jan at 12:15 X wrote:\n> Something\n":         "",
-		"APPROVE\nSomething was written\n":                             CauseRemark,
-		"APPROVE\n\nFrom: a@b.test\nSent: 2026\nTo: c\n\nold letter\n": "",
+		"On 22 Nov 2026 12:15, Countersign wrote:\n> Something\n\nAPPROVE\n": CauseQuoteAbove,
+		"> Something was written\n\nAPPROVE\n":                               CauseNoCommand,
+		"APPROVE\n\n> Something was written\n":                               CauseRemark,
+		"APPROVE\n> but only without clause 4\n":                             CauseRemark,
+		"APPROVE\n\nOn 22 Nov at 12:15 Countersign wrote:\n> Something\n":    "",
+		"APPROVE\n\nOn 22 Nov at 12:15 Somebody wrote:\n> Something\n":       CauseRemark,
+		"APPROVE\nSomething was written\n":                                   CauseRemark,
+		"APPROVE\n\nFrom: sign@corp.test\nSent: 2026\nTo: c\n\nold letter\n": CauseRemark,
 	} {
-		if a := Read(Input{Text: text}); a.Cause != want {
+		in := answerTo(text, "")
+		in.Sent = ""
+		if a := Read(in); a.Cause != want {
 			t.Errorf("%q: %s (%s), want (%s)", text, a.Command, a.Cause, want)
 		}
+	}
+	// Nor does anything announce a quote if we do not know who sent the letter.
+	if a := Read(Input{Text: "APPROVE" + cite + quoteOf(letter), Sent: letter}); a.Command != mailflow.CommandRemark {
+		t.Errorf("without From: %s", a.Command)
 	}
 }
 
 func TestReadFields(t *testing.T) {
-	a := Read(Input{Text: "REJECT\n\nToo dear. My code was\n123456\n> old\n", CodeDigits: 7})
+	a := Read(Input{Text: "REJECT\n\nToo dear. My code was\n123456\n", CodeDigits: 7})
 	if a.Reason != "Too dear. My code was\n[code]" || a.Word != "REJECT" {
 		t.Errorf("reject: %+v", a)
 	}
@@ -165,19 +192,20 @@ func TestReadName(t *testing.T) {
 }
 
 func TestReadHTML(t *testing.T) {
-	quoted := `<blockquote type="cite"><p>` + strings.ReplaceAll(letter, "\n", "<br>") + `</p></blockquote>`
+	lines := strings.ReplaceAll(letter, "\n", "<br>")
+	quoted := `<blockquote type="cite"><p>` + lines + `</p></blockquote>`
 	for _, c := range []struct {
 		name, html string
 		want       mailflow.Command
 		cause      Cause
 	}{
-		{"Gmail", `<div dir="ltr">APPROVE</div><br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">On Sun, Nov 22, 2026 at 12:15 PM Countersign &lt;<a href="mailto:sign@corp.test">sign@corp.test</a>&gt; wrote:<br></div><blockquote class="gmail_quote">x y z</blockquote></div>`, mailflow.CommandApprove, ""},
-		{"Gmail with signature", `<div dir="ltr">APPROVE<br clear="all"><div><br></div><span class="gmail_signature_prefix">-- </span><br><div class="gmail_signature">Ann Signer</div></div><div class="gmail_quote">x</div>`, mailflow.CommandApprove, ""},
+		{"Gmail", `<div dir="ltr">APPROVE</div><br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">On Sun, Nov 22, 2026 at 12:15 PM Countersign &lt;<a href="mailto:sign@corp.test">sign@corp.test</a>&gt; wrote:<br></div><blockquote class="gmail_quote">` + lines + `</blockquote></div>`, mailflow.CommandApprove, ""},
+		{"Gmail with signature", `<div dir="ltr">APPROVE<br clear="all"><div><br></div><span class="gmail_signature_prefix">-- </span><br><div class="gmail_signature">Ann Signer</div></div><div class="gmail_quote">` + lines + `</div>`, mailflow.CommandApprove, ""},
 		{"Thunderbird", `<html><body><p>APPROVE</p><div class="moz-cite-prefix">On 22/11/2026 12:15, Countersign wrote:<br></div>` + quoted + `<pre class="moz-signature">-- 
 Ann</pre></body></html>`, mailflow.CommandApprove, ""},
-		{"Outlook", `<html><head><style>p.MsoNormal{margin:0cm;font-size:11.0pt}</style></head><body><div class="WordSection1"><p class="MsoNormal">APPROVE<o:p></o:p></p><p class="MsoNormal"><o:p>&nbsp;</o:p></p><div style="border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm"><p class="MsoNormal"><b>From:</b> Countersign &lt;sign@corp.test&gt;<br><b>Sent:</b> 22 November 2026 12:15<br><b>To:</b> Ann<br><b>Subject:</b> x</p></div><p class="MsoNormal">Anything of the old mail</p></div></body></html>`, mailflow.CommandApprove, ""},
-		{"Outlook on the web", `<div>APPROVE</div><div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><b>From:</b> Countersign<br></div><div>old text</div>`, mailflow.CommandApprove, ""},
-		{"Apple", `<html><body>APPROVE<br><div><br><blockquote type="cite"><div>On 22 Nov 2026, at 12:15, Countersign wrote:</div><div>x</div></blockquote></div></body></html>`, mailflow.CommandApprove, ""},
+		{"Outlook", `<html><head><style>p.MsoNormal{margin:0cm;font-size:11.0pt}</style></head><body><div class="WordSection1"><p class="MsoNormal">APPROVE<o:p></o:p></p><p class="MsoNormal"><o:p>&nbsp;</o:p></p><div style="border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm"><p class="MsoNormal"><b>From:</b> Countersign &lt;sign@corp.test&gt;<br><b>Sent:</b> 22 November 2026 12:15<br><b>To:</b> Ann Signer<br><b>Subject:</b> [#7K3F9Q] Please sign</p></div><p class="MsoNormal">` + lines + `</p></div></body></html>`, mailflow.CommandApprove, ""},
+		{"Outlook on the web", `<div>APPROVE</div><div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><b>From:</b> Countersign<br><b>Sent:</b> 22 November 2026 12:15<br><b>To:</b> ann@corp.test<br></div><div>` + lines + `</div>`, mailflow.CommandApprove, ""},
+		{"Apple", `<html><body>APPROVE<br><div><br><blockquote type="cite"><div>On 22 Nov 2026, at 12:15, Countersign wrote:</div><div>` + lines + `</div></blockquote></div></body></html>`, mailflow.CommandApprove, ""},
 		{"bold", `<p><b>A</b>PPROVE</p>`, mailflow.CommandApprove, ""},
 		{"struck", `<p><s>APPROVE</s></p>`, mailflow.CommandUnclear, CauseHidden},
 		{"struck by style", `<p style="text-decoration : line-through">APPROVE</p>`, mailflow.CommandUnclear, CauseHidden},
@@ -185,22 +213,22 @@ Ann</pre></body></html>`, mailflow.CommandApprove, ""},
 		{"hidden by sheet", `<style>.x , p .y{ display:none }</style><p>APPROVE</p><p><span class="y">but only if</span></p>`, mailflow.CommandUnclear, CauseHidden},
 		{"made by sheet", `<style>p::after{content:" not"}</style><p>APPROVE</p>`, mailflow.CommandUnclear, CauseHidden},
 		{"size nought", `<p>APPROVE<span style="font-size:0px">d by nobody</span></p>`, mailflow.CommandUnclear, CauseHidden},
-		{"hidden in the quote only", `<p>APPROVE</p><blockquote type="cite"><span style="display:none">preview</span>x</blockquote>`, mailflow.CommandApprove, ""},
+		{"hidden in the quote only", `<p>APPROVE</p><blockquote type="cite"><div style="display:none">Document: contract.pdf, 3 pages</div>` + lines + `</blockquote>`, mailflow.CommandApprove, ""},
 		{"table", `<table><tr><td>APPROVE</td><td>only page 1</td></tr></table>`, mailflow.CommandRemark, CauseRemark},
 		{"condition below a border", `<p>APPROVE</p><div style="border-top:solid 1px">but only if</div>`, mailflow.CommandRemark, CauseRemark},
 		{"reversed", `<p><bdo dir="rtl">APPROVE</bdo></p>`, mailflow.CommandUnclear, CauseHidden},
 		{"in a comment", `<!-- APPROVE --><p>no</p>`, mailflow.CommandUnclear, CauseNoCommand},
+		{"indented condition", `<p>APPROVE</p><blockquote>but only if it is cheaper</blockquote>`, mailflow.CommandRemark, CauseRemark},
+		{"condition in the quotation", `<p>APPROVE</p><div>On 22/11/2026 12:15, Countersign wrote:</div><blockquote>` + lines + `<b>not page 3</b></blockquote>`, mailflow.CommandRemark, CauseRemark},
+		{"condition in a container", `<p>APPROVE</p><div class="gmail_quote">but not page 3` + quoted + `</div>`, mailflow.CommandRemark, CauseRemark},
+		{"condition as an attribution", `<p>APPROVE</p><div class="gmail_attr">but not page 3, as I wrote to sign@corp.test:</div>` + quoted, mailflow.CommandRemark, CauseRemark},
+		{"long signature block", `<p>APPROVE</p><div id="Signature">` + strings.Repeat("but not page 3<br>", 20) + `</div>`, mailflow.CommandRemark, CauseRemark},
 		{"deep", strings.Repeat("<div>", 5000) + "APPROVE", mailflow.CommandUnclear, CauseHidden},
 	} {
-		a := Read(Input{HTML: c.html, CodeDigits: 6})
+		a := Read(answerTo("", c.html))
 		if a.Command != c.want || a.Cause != c.cause {
 			t.Errorf("%s: %s (%s), want %s (%s); typed %q", c.name, a.Command, a.Cause, c.want, c.cause, a.Typed)
 		}
-	}
-	// The indented text of a person, where the letter is known.
-	a := Read(Input{HTML: `<p>APPROVE</p><blockquote>but only if it is cheaper</blockquote>`, Sent: letter})
-	if a.Command != mailflow.CommandRemark {
-		t.Errorf("indented text: %s", a.Command)
 	}
 }
 

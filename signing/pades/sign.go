@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"fmt"
+	"strings"
 	"time"
 
 	"countersign/signing/pdf"
@@ -97,7 +98,16 @@ func emptyField(in SignParams) (pdf.Field, error) {
 		}
 		return fd, in.File.CheckSigning(fd.Name, in.Certification)
 	}
-	return pdf.Field{}, fmt.Errorf("pades: the PDF has no signature field %q", in.Field)
+	var empty []string
+	for _, fd := range fields {
+		if !fd.Signed {
+			empty = append(empty, fmt.Sprintf("%q", fd.Name))
+		}
+	}
+	if empty == nil {
+		return pdf.Field{}, fmt.Errorf("the PDF has no signature field %q, nor any other that is empty", in.Field)
+	}
+	return pdf.Field{}, fmt.Errorf("the PDF has no signature field %q; those it has are %s", in.Field, strings.Join(empty, ", "))
 }
 
 // byteRangeWidth holds "[0 a b c]" with numbers of up to 19 digits.

@@ -245,6 +245,19 @@ func (r *ctxReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
+// Remove deletes a blob; one that is not there is no error. The caller knows that no
+// state names it.
+func (s *Store) Remove(digest string) error {
+	name, err := path(digest)
+	if err != nil {
+		return err
+	}
+	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove blob %s: %w", digest, err)
+	}
+	return nil
+}
+
 // Has reports whether a blob is there. It does not check the content.
 func (s *Store) Has(digest string) (bool, error) {
 	name, err := path(digest)
