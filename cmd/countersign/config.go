@@ -31,14 +31,19 @@ func (c *configCheckCmd) Run(t terminal) error {
 	return nil
 }
 
-// loadConfig reads a configuration and looks at the files it names. What is wrong
-// with its contents is a clear no.
-func loadConfig(path string) (*configs.Config, error) {
+// readConfig reads a configuration. What is wrong with its contents is a clear no.
+func readConfig(path string) (*configs.Config, error) {
 	cfg, err := configs.Load(path)
+	if errors.As(err, new(configs.Problems)) {
+		return nil, noError{err}
+	}
+	return cfg, err
+}
+
+// loadConfig reads a configuration and looks at the files it names.
+func loadConfig(path string) (*configs.Config, error) {
+	cfg, err := readConfig(path)
 	if err != nil {
-		if errors.As(err, new(configs.Problems)) {
-			return nil, noError{err}
-		}
 		return nil, err
 	}
 	if ps := cfg.CheckFiles(); len(ps) > 0 {

@@ -39,7 +39,7 @@ func TestContractFlow(t *testing.T) {
 		docs := tn.gets(p, mailflow.LetterResult).pdfs(t)
 		if signed == nil {
 			signed = docs[0]
-			judge(t, signed, r0, 3)
+			tn.judge(signed, r0, 3)
 		}
 		if !bytes.Equal(docs[0], signed) {
 			t.Errorf("%s got another file", p.Addr)
@@ -59,41 +59,7 @@ func TestNotice(t *testing.T) {
 	m.to = "sign+notice@" + demoDomain
 	tn.sends(m)
 	docs := tn.gets(ann, mailflow.LetterResult).pdfs(t)
-	judge(t, docs[0], m.files[0].data, 1)
-	opensslJudges(t, tn, docs[0])
-}
-
-// opensslJudges checks the CMS of the last signature, as a detached signature over
-// its byte range, up to the demo root.
-func opensslJudges(t *testing.T, tn *town, signed []byte) {
-	t.Helper()
-	dir := t.TempDir()
-	i := bytes.LastIndex(signed, []byte("/ByteRange"))
-	var a, b, c, d int
-	if _, err := fmt.Sscanf(string(signed[i:i+100]), "/ByteRange [%d %d %d %d]", &a, &b, &c, &d); err != nil {
-		if _, err = fmt.Sscanf(string(signed[i:i+100]), "/ByteRange[%d %d %d %d]", &a, &b, &c, &d); err != nil {
-			t.Fatalf("%v: %q", err, signed[i:i+100])
-		}
-	}
-	content := append(bytes.Clone(signed[a:a+b]), signed[c:c+d]...)
-	der := make([]byte, 0, c-b)
-	for j := b + 1; j+1 < c-1; j += 2 {
-		var x byte
-		if _, err := fmt.Sscanf(string(signed[j:j+2]), "%02x", &x); err != nil {
-			t.Fatal(err)
-		}
-		der = append(der, x)
-	}
-	for name, data := range map[string][]byte{"content": content, "cms": der} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), "openssl", "cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", filepath.Join(dir, "cms"),
-		"-content", filepath.Join(dir, "content"), "-CAfile", filepath.Join(tn.dir, "pki", demopki.RootFile), "-purpose", "any", "-out", os.DevNull)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("openssl: %v\n%s", err, out)
-	}
+	tn.judge(docs[0], m.files[0].data, 1)
 }
 
 func TestRejected(t *testing.T) {
@@ -167,7 +133,7 @@ func TestSeveralPDFs(t *testing.T) {
 		t.Fatalf("%d signed documents", len(docs))
 	}
 	for i := range docs {
-		judge(t, docs[i], previews[i], 2)
+		tn.judge(docs[i], previews[i], 2)
 	}
 	tn.reaches(mailflow.StateCompleted)
 }
@@ -278,6 +244,7 @@ func TestForgedDraft(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Logged in as somebody else, with Ann in From.
+	m.id = ""
 	tn.sendsRaw(carla, signAddress, m.bytes())
 	tn.eventually("both are refused", func() bool { return tn.counter("drafts refused") == 2 })
 	if n := len(tn.requests()); n != 0 {
@@ -601,5 +568,61 @@ func TestCancel(t *testing.T) {
 	}
 	if code := run([]string{"request", "show", "--config", tn.config, "NOSUCH"}, &out, &errOut); code != exitNo {
 		t.Errorf("showing what is not there: exit %d", code)
+	}
+}
+
+// TestCcSigners: with signers: cc the outsiders in Cc sign, in order; a draft without
+// any is asked for them, and the Cc of the answer counts.
+func TestCcSigners(t *testing.T) {
+	tn := newTown(t)
+	tn.configure("signers: draft\n    open: {viewer: [\"*\"]}", "signers: cc")
+	tn.start()
+	m := contract()
+	m.cc = ben.Addr // one of the own people: no signer
+	tn.sends(m)
+	ask := tn.gets(ann, mailflow.LetterAsk)
+	to, _ := reply(ann, ask, "")
+	again := outgoing{
+		from: ann, to: to, subject: "Re: " + ask.Subject, text: "Sorry, here they are.\r\n", inReplyTo: ask.MessageID,
+		cc: carla.Addr + ", " + dan.Addr,
+	}
+	tn.sends(again)
+	tn.answers(ben, tn.gets(ben, mailflow.LetterApprove), "APPROVE")
+	tn.gets(carla, mailflow.LetterInvite)
+	s := tn.reaches(mailflow.StateSigning)
+	if got := fmt.Sprint(tn.kinds(s.ID)); strings.Contains(got, dan.Addr) {
+		t.Errorf("the second signer was invited before the first signed: %s", got)
+	}
+}
+
+// TestContradictoryLines: one letter tells everything that is wrong; what was in order
+// need not be sent again.
+func TestContradictoryLines(t *testing.T) {
+	tn := newTown(t)
+	tn.configure(`open: {viewer: ["*"]}`, `open: {signer: ["@partner.example"]}`)
+	tn.start()
+	tn.sends(contract(carlaSigns, "Signer: Mal <mal@evil.example>", "Signer: nobody", "Viewer: vera@partner.example"))
+	ask := tn.gets(ann, mailflow.LetterAsk)
+	for _, want := range []string{"mal@evil.example", "Signer: nobody", "vera@partner.example"} {
+		if !strings.Contains(ask.Text, want) {
+			t.Errorf("the letter does not tell of %q:\n%s", want, ask.Text)
+		}
+	}
+	tn.answers(ann, ask, danSigns)
+	tn.answers(ben, tn.gets(ben, mailflow.LetterApprove), "APPROVE")
+	tn.gets(carla, mailflow.LetterInvite)
+	s := tn.reaches(mailflow.StateSigning)
+	d, err := tn.daemon.engine.Show(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signers []string
+	for _, p := range d.Parties {
+		if p.Role == mailflow.RoleSigner {
+			signers = append(signers, p.Address)
+		}
+	}
+	if got := fmt.Sprint(signers); got != "[Carla Client <carla@partner.example> Dan Director <dan@partner.example>]" {
+		t.Errorf("signers: %s", got)
 	}
 }

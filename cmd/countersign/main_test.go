@@ -17,8 +17,3 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){"countersign": main})
 }
-
-// TestScripts runs the program as users do.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
-}

@@ -53,11 +53,10 @@ func (p *person) live(ctx context.Context) error {
 }
 
 func (p *person) handle(ctx context.Context, raw []byte) error {
-	m, err := message.Parse(bytes.NewReader(raw), int64(len(raw)), message.Limits{})
+	l, err := readLetter(raw)
 	if err != nil {
 		return err
 	}
-	l := &received{Message: m, raw: raw, kind: mailflow.LetterKind(m.Get("X-Countersign-Letter"))}
 	if l.kind == mailflow.LetterResult && p.dir != "" {
 		if err := l.save(p.dir, p.client.Addr); err != nil {
 			return err
@@ -75,6 +74,14 @@ func (p *person) handle(ctx context.Context, raw []byte) error {
 	}
 	to, answer := reply(p.client.Person, l, typed)
 	return p.client.Send(ctx, []string{to}, answer)
+}
+
+func readLetter(raw []byte) (*received, error) {
+	m, err := message.Parse(bytes.NewReader(raw), int64(len(raw)), message.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return &received{Message: m, raw: raw, kind: mailflow.LetterKind(m.Get("X-Countersign-Letter"))}, nil
 }
 
 // save writes the PDFs of a letter, one directory for each person.
@@ -119,15 +126,16 @@ func reply(from demomail.Person, l *received, typed string) (to string, raw []by
 	if len(l.ReplyTo) > 0 {
 		to = l.ReplyTo[0].Addr
 	}
-	body := typed + "\r\n\r\nOn " + l.Date.Format("Mon, 2 Jan 2006") + ", " + l.From[0].String() + " wrote:\r\n"
+	var body strings.Builder
+	body.WriteString(typed + "\r\n\r\nOn " + l.Date.Format("Mon, 2 Jan 2006") + ", " + l.From[0].String() + " wrote:\r\n")
 	for line := range strings.Lines(l.Text) {
-		body += "> " + strings.TrimRight(line, "\r\n") + "\r\n"
+		body.WriteString("> " + strings.TrimRight(line, "\r\n") + "\r\n")
 	}
 	subject := l.Subject
 	if !strings.HasPrefix(subject, "Re: ") {
 		subject = "Re: " + subject
 	}
-	m := outgoing{from: from, to: to, subject: subject, text: body, inReplyTo: l.MessageID}
+	m := outgoing{from: from, to: to, subject: subject, text: body.String(), inReplyTo: l.MessageID}
 	return to, m.bytes()
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -19,7 +20,10 @@ import (
 
 	"countersign/configs"
 	"countersign/mailflow"
+	"countersign/mailflow/engine"
 	"countersign/mailflow/web"
+	"countersign/store/blobs"
+	"countersign/store/boltstore"
 )
 
 type requestCmd struct {
@@ -28,32 +32,122 @@ type requestCmd struct {
 	Cancel requestCancelCmd `cmd:"" help:"End a request; everyone concerned is told."`
 }
 
-// where names the daemon to talk to.
+// where names the daemon to talk to, or whose store to read.
 type where struct {
 	Config string `help:"Configuration file of the daemon." placeholder:"FILE" xor:"where" required:""`
 	State  string `help:"Or its state directory." placeholder:"DIR" xor:"where" required:""`
 	JSON   bool   `help:"Print JSON; docs/formats.md tells its keys." name:"json"`
 }
 
-// ask asks the running daemon.
-func (w *where) ask(ctx context.Context, method, path string, form url.Values, v any) error {
+// connect returns a client of the running daemon or, if there is none, one that reads
+// the store itself; write says that it shall change something too. Each use must end
+// with done.
+func (w *where) connect(ctx context.Context, t terminal, write bool) (c *web.Client, done func() error, err error) {
+	var cfg *configs.Config
 	state := w.State
 	if state == "" {
-		cfg, err := configs.Load(w.Config)
-		if err != nil {
-			return err
+		if cfg, err = readConfig(w.Config); err != nil {
+			return nil, nil, err
 		}
 		state = cfg.State
 	}
 	socket := filepath.Join(state, socketFile)
-	err := web.NewClient(socket).Do(ctx, method, path, form, v)
-	switch {
-	case errors.As(err, new(*web.Error)):
-		return noError{err}
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no daemon answers at %s: start countersign serve, or name its state directory", socket)
+	c = web.NewClient(socket)
+	online := func() error { return c.Do(ctx, http.MethodGet, "/status", nil, new(any)) }
+	noneToClose := func() error { return nil }
+	switch err := online(); {
+	case err == nil:
+		return c, noneToClose, nil
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%s: only the daemon's own user and root may ask it", socket)
+		return nil, nil, fmt.Errorf("%s: only the daemon's own user and root may ask it: %w", socket, err)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED):
+		return nil, nil, fmt.Errorf("asking the daemon: %w", err)
+	}
+	o := offline{state: state}
+	if write {
+		if cfg == nil {
+			return nil, nil, fmt.Errorf("no daemon answers at %s; to cancel without it, name its configuration file with --config", socket)
+		}
+		o.cfg = cfg
+	}
+	direct, done, err := o.open()
+	if err != nil {
+		if online() == nil { // the daemon was just starting and has the database open
+			return c, noneToClose, nil
+		}
+		return nil, nil, fmt.Errorf("no daemon answers at %s, so its database is opened: %w", socket, err)
+	}
+	fmt.Fprintln(t.err, "countersign: no daemon runs; this is what its database holds")
+	return direct, done, nil
+}
+
+// offline opens the store of a daemon that does not run.
+type offline struct {
+	state string
+	cfg   *configs.Config // needed to write letters, nil otherwise
+}
+
+func (o offline) open() (*web.Client, func() error, error) {
+	path := filepath.Join(o.state, databaseFile)
+	if _, err := os.Stat(path); err != nil { // to open it would create it
+		return nil, nil, fmt.Errorf("%w; check the state directory, or start countersign serve", err)
+	}
+	db, err := boltstore.Open(path, boltstore.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	c := engine.Config{Store: db}
+	if o.cfg != nil {
+		if err := o.pens(&c); err != nil {
+			return nil, nil, errors.Join(err, db.Close())
+		}
+	}
+	desk, err := engine.NewDesk(c)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	noParts := func() any { return map[string]any{} }
+	return web.NewLocalClient(web.Admin(desk, noParts)), db.Close, nil
+}
+
+// pens gives a desk what it needs to write letters.
+func (o offline) pens(c *engine.Config) error {
+	master, err := masterSecret(o.cfg)
+	if err != nil {
+		return err
+	}
+	if c.Secrets, err = mailflow.NewSecrets(master); err != nil {
+		return err
+	}
+	b, err := blobs.Open(filepath.Join(o.state, blobsDir))
+	if err != nil {
+		return err
+	}
+	c.Blobs, c.Organisation = blobFiles{b}, o.cfg.Organisation.Name
+	return nil
+}
+
+// A question is one thing to ask the daemon; the answer is decoded into v.
+type question struct {
+	method, path string
+	form         url.Values
+	v            any
+}
+
+// ask asks the running daemon, or the store.
+func (w *where) ask(ctx context.Context, t terminal, qs ...question) error {
+	write := slices.ContainsFunc(qs, func(q question) bool { return q.method != http.MethodGet })
+	c, done, err := w.connect(ctx, t, write)
+	if err != nil {
+		return err
+	}
+	for _, q := range qs {
+		if err = c.Do(ctx, q.method, q.path, q.form, q.v); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, done()); errors.As(err, new(*web.Error)) {
+		return noError{err}
 	}
 	return err
 }
@@ -65,6 +159,7 @@ func (w *where) print(out io.Writer, v any, text func(io.Writer)) error {
 	}
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 
@@ -80,11 +175,14 @@ func (c *requestListCmd) Run(ctx context.Context, t terminal) error {
 	if c.Open {
 		form.Set("open", "true")
 	}
-	if err := c.ask(ctx, http.MethodGet, "/requests", form, &list); err != nil {
-		return err
+	var status struct {
+		Counters map[string]int
+		Parts    struct {
+			Mailboxes []struct{ Name, Address, LastError string }
+		}
 	}
-	var status struct{ Counters map[string]int }
-	if err := c.ask(ctx, http.MethodGet, "/status", nil, &status); err != nil {
+	err := c.ask(ctx, t, question{http.MethodGet, "/requests", form, &list}, question{http.MethodGet, "/status", nil, &status})
+	if err != nil {
 		return err
 	}
 	return c.print(t.out, list, func(out io.Writer) {
@@ -102,6 +200,11 @@ func (c *requestListCmd) Run(ctx context.Context, t terminal) error {
 		for _, name := range names {
 			fmt.Fprintf(out, "since the start: %s: %d\n", name, status.Counters[name])
 		}
+		for _, box := range status.Parts.Mailboxes {
+			if box.LastError != "" {
+				fmt.Fprintf(out, "mailbox %s at %s: %s\n", box.Name, box.Address, box.LastError)
+			}
+		}
 	})
 }
 
@@ -115,7 +218,7 @@ type requestShowCmd struct {
 // Run shows one request.
 func (c *requestShowCmd) Run(ctx context.Context, t terminal) error {
 	var d mailflow.Details
-	if err := c.ask(ctx, http.MethodGet, "/requests/"+url.PathEscape(c.Name), nil, &d); err != nil {
+	if err := c.ask(ctx, t, question{http.MethodGet, "/requests/" + url.PathEscape(c.Name), nil, &d}); err != nil {
 		return err
 	}
 	return c.print(t.out, d, func(out io.Writer) { showDetails(out, &d) })
@@ -123,7 +226,7 @@ func (c *requestShowCmd) Run(ctx context.Context, t terminal) error {
 
 func showDetails(out io.Writer, d *mailflow.Details) {
 	fmt.Fprintf(out, "Request %s (%s)\nState:    %s\n", d.Ref, d.ID, d.State)
-	for _, w := range strings.Split(d.Waits, "; ") {
+	for w := range strings.SplitSeq(d.Waits, "; ") {
 		if w != "" {
 			fmt.Fprintf(out, "Waits:    %s\n", w)
 		}
@@ -169,7 +272,7 @@ type requestCancelCmd struct {
 func (c *requestCancelCmd) Run(ctx context.Context, t terminal) error {
 	var done map[string]string
 	form := url.Values{"reason": {c.Reason}}
-	if err := c.ask(ctx, http.MethodPost, "/requests/"+url.PathEscape(c.Name)+"/cancel", form, &done); err != nil {
+	if err := c.ask(ctx, t, question{http.MethodPost, "/requests/" + url.PathEscape(c.Name) + "/cancel", form, &done}); err != nil {
 		return err
 	}
 	return c.print(t.out, done, func(out io.Writer) { fmt.Fprintf(out, "cancelled %s\n", done["id"]) })

@@ -51,7 +51,7 @@ func (c *signCmd) Run(ctx context.Context, t terminal) error {
 		return noError{fmt.Errorf("%s: %w", c.In, err)}
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("signing %s: %w", c.In, err)
 	}
 	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level(), res.SHA256)
 	return nil

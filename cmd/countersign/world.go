@@ -80,6 +80,7 @@ rules:
 type worldOptions struct {
 	Dir        string
 	IMAP, SMTP string
+	Keep       int // how many mails the servers remember, see demomail.Options
 	Log        *slog.Logger
 	Clock      func() time.Time
 }
@@ -124,7 +125,7 @@ func (w *world) start(o worldOptions) error {
 	w.stops = append(w.stops, func() error { stop(); return nil })
 	w.mail, err = demomail.Start(demomail.Options{
 		Domains: []string{demoDomain, partnerDomain}, People: []demomail.Person{desk, ann, ben, carla, dan},
-		IMAPAddr: o.IMAP, SMTPAddr: o.SMTP, AuthServID: "mail." + demoDomain, Log: o.Log, Clock: o.Clock,
+		IMAPAddr: o.IMAP, SMTPAddr: o.SMTP, Keep: o.Keep, AuthServID: "mail." + demoDomain, Log: o.Log, Clock: o.Clock,
 	})
 	if err != nil {
 		return fmt.Errorf("demo mail servers: %w", err)
