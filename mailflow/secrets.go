@@ -20,7 +20,8 @@ const SecretSize = 32
 
 // Secrets are the keys that codes, tokens and the MAC of letters are derived from.
 // They are made from one master secret that lives outside the store, so a stolen
-// database holds neither codes nor tokens.
+// database holds neither codes nor tokens. (Raw answers, kept as evidence beside it,
+// hold what was typed and where it was sent.)
 type Secrets struct {
 	code, token, letter []byte
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,6 +220,45 @@ func TestUnknownSender(t *testing.T) {
 	}
 	if n := tn.lettersTo(ben); n != 1 {
 		t.Errorf("the own sender got %d letters", n)
+	}
+	// Nothing of it stays on our disk.
+	tn.eventually("the refused mails are gone", func() bool { return tn.blobs() == 0 })
+}
+
+// blobs counts the stored files.
+func (tn *town) blobs() int {
+	tn.t.Helper()
+	n := 0
+	err := filepath.WalkDir(filepath.Join(tn.dir, "state", blobsDir), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		tn.t.Fatal(err)
+	}
+	return n
+}
+
+// TestReplyToDraft: a colleague who answers Ann's draft to all begins no request; Ann
+// herself may answer her own draft with a new document.
+func TestReplyToDraft(t *testing.T) {
+	tn := newTown(t)
+	tn.start()
+	m := contract(carlaSigns)
+	raw := m.bytes()
+	tn.sendsRaw(ann, signAddress, raw)
+	tn.gets(ben, mailflow.LetterApprove)
+	talk := outgoing{from: ben, to: signAddress, subject: "Re: " + m.subject, text: "Looks good!\r\n", inReplyTo: m.id}
+	tn.sends(talk)
+	tn.eventually("it is ignored", func() bool { return tn.counter("mails ignored: other") == 1 })
+	again := contract(danSigns)
+	again.inReplyTo = m.id
+	tn.sends(again)
+	tn.gets(ben, mailflow.LetterApprove)
+	if n := len(tn.requests()); n != 2 || tn.lettersTo(ann) != 0 {
+		t.Errorf("%d requests, %d letters to Ann", n, tn.lettersTo(ann))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/mail"
 	"net/url"
 	"os"
@@ -29,7 +30,7 @@ type signCmd struct {
 	Demo    bool     `help:"Sign with a demo key, demo CA and demo time-stamping authority made for this one run." xor:"key" required:""`
 	Level   string   `help:"PAdES level: B-B or B-T. Default: B-T where there is a time-stamping authority, else B-B."`
 	TSA     []string `name:"tsa" help:"Time-stamping authority (RFC 3161), tried in the order given." placeholder:"URL"`
-	Certify bool     `help:"Certify the document: afterwards only further signatures are allowed (P=2). It must be the first signature."`
+	Certify bool     `help:"Certify the document: afterwards only form filling and further signatures are allowed (P=2). It must be the first signature."`
 	Field   string   `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
 	Reason  string   `help:"Reason stated in the signature."`
 	Signer  []string `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
@@ -40,6 +41,9 @@ type signCmd struct {
 
 // Run signs one file.
 func (c *signCmd) Run(ctx context.Context, t terminal) error {
+	if err := checkOut(c.In, c.Out); err != nil {
+		return err
+	}
 	j, stop, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -197,7 +201,46 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 		}
 		current = next
 	}
-	return res, os.Rename(current, out)
+	return res, publish(current, out)
+}
+
+// checkOut refuses, before anything is signed, an output that a rename would destroy
+// for good: the input, a directory, a device, a link.
+func checkOut(in, out string) error {
+	st, err := os.Lstat(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file; give the path of a new file", out)
+	}
+	if base, err := os.Stat(in); err == nil && os.SameFile(base, st) {
+		return fmt.Errorf("%s is the input itself; give the path of another file", out)
+	}
+	return nil
+}
+
+// publish moves a finished file to its place so that it survives a power cut.
+func publish(from, to string) error {
+	if err := fsync(from); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return fsync(filepath.Dir(to))
+}
+
+// fsync writes a file or directory through to the disk.
+func fsync(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (j *signJob) prepare(in, out string) (names []string, err error) {
