@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,8 +20,8 @@ import (
 type demoCmd struct {
 	Auto bool   `help:"Play all the people, print each mail and the paths of the signed PDFs, and end."`
 	Dir  string `help:"Directory for everything the demo makes; it is kept. Default: a new one." placeholder:"DIR"`
-	IMAP string `name:"imap" help:"Address of the demo's IMAP server." default:"127.0.0.1:0"`
-	SMTP string `name:"smtp" help:"Address of the demo's SMTP server." default:"127.0.0.1:0"`
+	IMAP string `name:"imap" help:"Address of the demo's IMAP server. Default: 127.0.0.1:1143, or any free port." placeholder:"ADDR"`
+	SMTP string `name:"smtp" help:"Address of the demo's SMTP server. Default: 127.0.0.1:1025, or any free port." placeholder:"ADDR"`
 }
 
 // Run plays the demo.
@@ -35,7 +36,7 @@ func (c *demoCmd) Run(ctx context.Context, t terminal) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	w, err := newWorld(worldOptions{Dir: dir, IMAP: c.IMAP, SMTP: c.SMTP})
+	w, err := newWorld(worldOptions{Dir: dir, IMAP: c.listen(c.IMAP, "127.0.0.1:1143"), SMTP: c.listen(c.SMTP, "127.0.0.1:1025")})
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,20 @@ func (c *demoCmd) Run(ctx context.Context, t terminal) error {
 	}
 	cancel()
 	return errors.Join(err, <-ended)
+}
+
+// listen chooses where a server listens: where the user says, else, so that a mail
+// program has to be set up only once, at the usual place, if that is free.
+func (c *demoCmd) listen(chosen, usual string) string {
+	if chosen != "" || c.Auto {
+		return chosen
+	}
+	l, err := net.Listen("tcp", usual)
+	if err != nil {
+		return ""
+	}
+	l.Close()
+	return usual
 }
 
 // A show plays scenes and prints the mails.
