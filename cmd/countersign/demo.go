@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -243,7 +245,7 @@ func (s *show) printMail(from, to, subject, line string) {
 
 // keyLine picks the line of a letter that matters: what to do, or what happened.
 func keyLine(l *received) string {
-	for _, sign := range []string{"Your code:", "APPROVE", "AGREE", "Reason", "rejected", "signed", "sealed"} {
+	for _, sign := range []string{"Your code:", "one word APPROVE", "one word AGREE", "The reason given", "Signed by", "Sealed by"} {
 		for line := range strings.Lines(l.Text) {
 			if line = strings.TrimSpace(line); strings.Contains(line, sign) {
 				return line
@@ -270,8 +272,9 @@ func (s *show) invite() {
   Addresses that fail on purpose:
 `, s.w.mail.IMAPAddr(), s.w.mail.SMTPAddr(), ann.Addr, ben.Addr, carla.Addr, dan.Addr, demoPassword,
 		filepath.Join(s.w.dir, "pki", "root.pem"), ann.Addr, signAddress, carla.Addr, demoDomain)
-	for addr, what := range demomail.Failing(partnerDomain) {
-		fmt.Fprintf(s.out, "      %s: %s\n", addr, what)
+	failing := demomail.Failing(partnerDomain)
+	for _, addr := range slices.Sorted(maps.Keys(failing)) {
+		fmt.Fprintf(s.out, "      %s: %s\n", addr, failing[addr])
 	}
 	fmt.Fprintf(s.out, "  What goes on: bin/countersign request list --config %s\n", s.w.config)
 }
