@@ -150,9 +150,11 @@ type (
 	}
 
 	// LetterMoot reports that a letter was not sent because its request had
-	// ended; see [Moot].
+	// ended; see [Moot]. Maybe says that an earlier attempt had no answer, so that it
+	// may have arrived all the same.
 	LetterMoot struct {
-		Key string
+		Key   string
+		Maybe bool
 	}
 
 	// Expire reports that the request's deadline may have passed.

@@ -298,12 +298,17 @@ func Moot(r Request, l Letter, now time.Time) bool {
 	return false
 }
 
-// moot records a letter that was not sent. A code that expired before our relay
-// took it over never reached its signer: it is replaced by one with new time, which
-// does not count as another code. After five days of that the owner is told, as of
-// any letter.
+// moot records a letter that is not sent any more. A code that expired before our
+// relay took it over never reached its signer: it is replaced by one with new time,
+// which does not count as another code. One that may have arrived is not replaced, or
+// a relay that never answers would make us send codes without end; like one that
+// could not leave for five days, it is told to the owner.
 func (d *step) moot(ev LetterMoot) {
-	l := d.delivered(ev.Key, DeliveryMoot, "")
+	text := ""
+	if ev.Maybe {
+		text = "it may have arrived: the mail server gave no answer"
+	}
+	l := d.delivered(ev.Key, DeliveryMoot, text)
 	if l == nil || l.Kind != LetterCode || d.r.State.Terminal() {
 		return
 	}
@@ -312,17 +317,27 @@ func (d *step) moot(ev LetterMoot) {
 		return
 	}
 	c := &p.Challenges[len(p.Challenges)-1]
-	if d.now.Before(c.Expires) {
+	switch {
+	case d.now.Before(c.Expires):
+		return
+	case ev.Maybe:
+		d.lateCode(p, "the mail server gave no answer, so the code may have arrived or not; it has expired meanwhile")
+		return
+	case p.Agreed != nil && d.now.Sub(p.Agreed.At) > GiveUp:
+		d.lateCode(p, "given up after five days")
 		return
 	}
-	if p.Agreed != nil && d.now.Sub(p.Agreed.At) > GiveUp {
-		d.toParty(d.r.Sender(), Letter{
-			Kind: LetterUndeliverable, About: p.ID, Detail: "given up after five days; if the signer writes AGREE again, another code is sent",
-		})
-		return
-	}
+	// The letter that never left says nothing any more; the audit log knows of it.
+	d.r.Deliveries = slices.DeleteFunc(d.r.Deliveries, func(l Delivery) bool { return l.Key == ev.Key })
 	c.Issued, c.Expires = d.now, d.now.Add(d.r.Terms.CodeLife)
 	d.sendCode(p, nil)
+}
+
+// lateCode tells the owner that a code may not have reached its signer.
+func (d *step) lateCode(p *Party, why string) {
+	d.toParty(d.r.Sender(), Letter{
+		Kind: LetterUndeliverable, About: p.ID, Detail: why + "; if the signer writes AGREE again, another code is sent",
+	})
 }
 
 // newestCode is the key of the last code letter to a party: only that one tells the

@@ -470,6 +470,31 @@ func TestCodes(t *testing.T) {
 			t.Error("no note")
 		}
 	})
+	t.Run("a code that may have arrived is not replaced", func(t *testing.T) {
+		w := signing(t)
+		w.answer("p1", CommandAgree, nil)
+		w.now = w.now.Add(time.Hour)
+		for _, ef := range w.due() {
+			if ef.Letter != nil && ef.Letter.Kind == LetterCode {
+				delete(w.outbox, ef.Key)
+				w.step(LetterMoot{Key: ef.Key, Maybe: true})
+			}
+		}
+		w.settle()
+		codes := 0
+		for _, kind := range w.letters("p1") {
+			if kind == LetterCode {
+				codes++
+			}
+		}
+		if codes != 1 || !slices.Contains(w.letters("p0"), LetterUndeliverable) {
+			t.Errorf("%d code letters; the owner got %v", codes, w.letters("p0"))
+		}
+		w.answer("p1", CommandAgree, nil)
+		w.answer("p1", CommandCode, nil)
+		w.settle()
+		w.want(StateCompleted)
+	})
 	t.Run("a code that could not be sent in time is replaced", func(t *testing.T) {
 		w := signing(t)
 		w.answer("p1", CommandAgree, nil)

@@ -139,7 +139,7 @@ func (e *Engine) sendLetter(ctx context.Context, c store.Claimed, en entry) erro
 			return err
 		}
 		if mailflow.Moot(r, *l, e.cfg.Now()) {
-			return e.settle(ctx, c, mailflow.LetterMoot{Key: c.Key})
+			return e.settle(ctx, c, mailflow.LetterMoot{Key: c.Key, Maybe: mayHaveArrived(c)})
 		}
 	}
 	sum, _, err := e.seal(r, l, *en.Recipe)
@@ -173,8 +173,18 @@ func (e *Engine) sendLetter(ctx context.Context, c store.Claimed, en entry) erro
 	if outcome == Unknown && c.Attempts > promptCopies {
 		c.Due = e.cfg.Now().Add(copyPause)
 	}
+	if outcome == Unknown || mayHaveArrived(c) {
+		text = unanswered + text
+	}
 	return e.later(ctx, c, text)
 }
+
+// unanswered begins the note of a letter that the relay may have: once it does, it
+// stays, whatever later attempts come to.
+const unanswered = "it may have arrived: "
+
+// mayHaveArrived reports whether an earlier attempt at a letter had no answer.
+func mayHaveArrived(c store.Claimed) bool { return strings.HasPrefix(c.Note, unanswered) }
 
 // A letter whose fate is unknown has probably arrived, and each attempt may be one
 // more copy: after the first few it rests long, so that there are at most
