@@ -2,6 +2,8 @@ package signing_test
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"testing"
 
 	"countersign/signing"
+	"countersign/signing/cms"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 )
@@ -132,6 +135,14 @@ func withForm(t testing.TB, base []byte, indirect bool) []byte {
 	})
 }
 
+// withFields gives a file a form with this list of fields.
+func withFields(t testing.TB, base []byte, list string) []byte {
+	return updated(t, base, func(f *pdf.File, u *pdf.Update) {
+		form := pdf.Change{Key: "AcroForm", Raw: []byte("<< /Fields " + list + " >>")}
+		u.Set(f.Catalog().Ref, f.Catalog().Value.With(form))
+	})
+}
+
 func samples(t testing.TB) map[string][]byte {
 	base := pdf.Sample("Contract", []string{"Party A and Party B agree.", "That is all."})
 	three := rewritten(t, base, "--pages", ".", save(t, base), save(t, base), "--")
@@ -145,6 +156,8 @@ func samples(t testing.TB) map[string][]byte {
 		"form":               withForm(t, base, false),
 		"indirect form":      withForm(t, base, true),
 		"form, objstm":       withForm(t, rewritten(t, three, "--object-streams=generate"), true),
+		"comment at the end": append(bytes.Clone(base), "%%EOF\n% made by x\n\x1a"...),
+		"missing field":      withFields(t, base, "[20 0 R null 21 0 R]"),
 	}
 }
 
@@ -156,30 +169,47 @@ func TestChain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out, err := signChain(t, base, keys, 2)
 			check(t, err)
-			if code, text := qpdf(t, out); code != 0 {
-				t.Errorf("qpdf --check: %s", text)
-			}
-			if valid, text := pdfsig(t, out); valid != 3 || strings.Count(text, "Total document signed") != 1 {
-				t.Errorf("pdfsig: %s", text)
-			}
+			judged(t, base, out, len(wanted), keys[0].root())
 		})
 	}
 }
 
-// TestEd25519 is apart, as pdfsig does not know that algorithm.
+// TestEd25519 is apart: pdfsig does not know that algorithm, and OpenSSL not in a CMS
+// (RFC 8419), so OpenSSL judges the bare signature over the signed attributes.
 func TestEd25519(t *testing.T) {
-	out, err := signChain(t, pdf.Sample("x", nil), newKeys(t, "ed25519"), 0)
+	keys, base := newKeys(t, "ed25519"), pdf.Sample("x", nil)
+	out, err := signChain(t, base, keys, 0)
 	check(t, err)
 	if code, text := qpdf(t, out); code != 0 {
 		t.Errorf("qpdf --check: %s", text)
+	}
+	public, err := x509.MarshalPKIXPublicKey(keys[0].Public())
+	check(t, err)
+	dir := t.TempDir()
+	for _, fd := range fieldsOf(t, out) {
+		padded, err := hex.DecodeString(string(fd.ContentsHex))
+		check(t, err)
+		der, err := cms.Trim(padded)
+		check(t, err)
+		p, err := cms.Parse(der)
+		check(t, err)
+		for name, b := range map[string][]byte{"key": public, "attrs": p.Attrs, "sig": p.Signature} {
+			check(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		}
+		code, text := tool(t, "openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", filepath.Join(dir, "key"),
+			"-in", filepath.Join(dir, "attrs"), "-sigfile", filepath.Join(dir, "sig"))
+		if code != 0 {
+			t.Errorf("openssl, field %q: %s", fd.Name, text)
+		}
 	}
 }
 
 // TestDictionary: the seal's field got a free name, the certification is in the catalog.
 func TestDictionary(t *testing.T) {
-	keys := newKeys(t, "p256")
-	out, err := signChain(t, withForm(t, pdf.Sample("x", nil), true), keys, 2)
+	keys, base := newKeys(t, "p256"), withForm(t, pdf.Sample("x", nil), true)
+	out, err := signChain(t, base, keys, 2)
 	check(t, err)
+	judged(t, base, out, len(wanted), keys[0].root())
 	f, err := pdf.Open(bytes.NewReader(out), int64(len(out)))
 	check(t, err)
 	fields, err := f.SignatureFields()
@@ -212,6 +242,7 @@ func TestLocked(t *testing.T) {
 		check(t, err)
 		out, err := sign(t, buf.Bytes(), keys[0], signing.Params{Field: names[0], Certification: certification})
 		check(t, err)
+		judged(t, buf.Bytes(), out, 1, keys[0].root())
 		return out
 	}
 	lock := func(params string) []byte {
@@ -240,10 +271,21 @@ func TestLocked(t *testing.T) {
 		"lock level 1":           {lock("/Action /Include /Fields [] /P 1"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := sign(t, c.base, keys[0], c.p)
+			out, err := sign(t, c.base, keys[0], c.p)
 			re, refused := errors.AsType[*pdf.RefusedError](err)
 			if c.want == "" && err != nil || c.want != "" && (!refused || re.Reason != c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err == nil {
+				if n, bad := openssl(t, c.base, out, keys[0].root()); n != 1 || bad != "" {
+					t.Errorf("openssl: %d signatures: %s", n, bad)
+				}
+				if code, text := qpdf(t, out); code != 0 {
+					t.Errorf("qpdf --check: %s", text)
+				}
+				if valid, text := pdfsig(t, out); valid != 2 {
+					t.Errorf("pdfsig: %s", text)
+				}
 			}
 			err = prepareMore(c.base)
 			if _, refused := errors.AsType[*pdf.RefusedError](err); name == "P=1" && !refused {
@@ -266,11 +308,15 @@ func TestDamagedSignature(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"range moved": shorter.ReplaceAll(out, []byte("/ByteRange [1 $1 $2 $3")),
 		"range short": shorter.ReplaceAll(out, []byte("/ByteRange [0 $1 $2 0")),
-		"no numbers":  bytes.ReplaceAll(out, []byte("/ByteRange [0 "), []byte("/ByteRange [n ")),
+		"no numbers":  bytes.ReplaceAll(out, []byte("/ByteRange [0 "), []byte("/ByteRange [/ ")),
 		"no contents": bytes.ReplaceAll(out, []byte("/Contents <30"), []byte("/Contentz <30")),
 	} {
-		if err := prepareMore(b); err == nil {
-			t.Errorf("%s: accepted", name)
+		if bytes.Equal(b, out) {
+			t.Fatalf("%s: nothing was damaged", name)
+		}
+		re, refused := errors.AsType[*pdf.RefusedError](prepareMore(b))
+		if !refused || re.Reason != pdf.ReasonSignature {
+			t.Errorf("%s: got %v, want the reason %s", name, re, pdf.ReasonSignature)
 		}
 	}
 }

@@ -31,7 +31,12 @@ import (
 	"countersign/signing/cms"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/timestamp"
 )
+
+// ErrToken: a timestamp token is not one for this signature, or lies outside the
+// validity of the certificate that signed.
+var ErrToken = errors.New("the timestamp does not prove this signature")
 
 // A Key signs. Implementations are tokens, remote services and files.
 type Key interface {
@@ -164,7 +169,8 @@ func (in *Intent) signedData() (cms.SignedData, error) {
 }
 
 // Finish writes the signed file: the base, checked against the intent while it is
-// copied, and the increment with signature and token (nil: none). The caller
+// copied, and the increment with signature and token (nil: none). A token must stamp
+// this signature at a time when the certificate holds, else [ErrToken]. The caller
 // throws away what was written if an error comes back, and runs [Check] on the rest.
 func Finish(w io.Writer, base io.ReaderAt, in Intent, p Proof) (Result, error) {
 	d, err := in.signedData()
@@ -222,6 +228,9 @@ func verify(der []byte, in *Intent) error {
 	if err != nil {
 		return err
 	}
+	if err := checkToken(p.Token, p.Signature, want.Chain[0]); err != nil {
+		return err
+	}
 	want.Signature, want.Token = p.Signature, p.Token
 	again, err := cms.Assemble(want)
 	if err != nil {
@@ -229,6 +238,28 @@ func verify(der []byte, in *Intent) error {
 	}
 	if !bytes.Equal(again, der) {
 		return fmt.Errorf("%w: its CMS is not made of the intended bytes and certificates", pades.ErrResult)
+	}
+	return nil
+}
+
+// checkToken checks that a token stamps the signature, and that its time, as far off
+// as its accuracy allows, lies in the validity of the certificate: a validator takes
+// the signature for one made at that time (EN 319 102-1, clause 5.5).
+func checkToken(der, signature []byte, c *x509.Certificate) error {
+	if der == nil {
+		return nil
+	}
+	t, err := timestamp.ParseToken(der)
+	if err == nil {
+		err = t.Covers(signature)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	if t.Time.Add(-t.Accuracy).Before(c.NotBefore) || t.Time.Add(t.Accuracy).After(c.NotAfter) {
+		return fmt.Errorf("%w: it says %s, to within %v, and the certificate of %q holds from %s to %s", ErrToken,
+			t.Time.UTC().Format(time.RFC3339), t.Accuracy, c.Subject,
+			c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

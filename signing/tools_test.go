@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -10,16 +11,23 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"countersign/signing"
+	"countersign/signing/cms"
+	"countersign/signing/pdf"
 )
 
 var (
@@ -97,16 +105,18 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// tool runs an outside judge and returns its exit code and what it printed.
+// tool runs an outside judge and returns its exit code and what it printed. The code
+// is negative if it took more than 20 s or 2 GB, or crashed.
 func tool(t testing.TB, args ...string) (int, string) {
 	t.Helper()
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		t.Fatalf("%s is not installed: run make deps", args[0])
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args[1:]...)
+	const limited = `ulimit -v 2000000; exec "$0" "$@"`
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", limited, path}, args[1:]...)...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
@@ -120,13 +130,80 @@ func qpdf(t testing.TB, pdf []byte) (int, string) {
 	return tool(t, "qpdf", "--check", save(t, pdf))
 }
 
-// pdfsig counts the signatures that poppler finds valid. It exits 0 on a
-// mismatch, so its text counts.
+// pdfsig counts the signatures that poppler finds valid, -1 if it gives no verdict. It
+// exits 0 on a mismatch, so its text counts.
 func pdfsig(t testing.TB, pdf []byte) (valid int, text string) {
 	t.Helper()
-	_, text = tool(t, "pdfsig", "-nocert", save(t, pdf))
+	code, text := tool(t, "pdfsig", "-nocert", save(t, pdf))
+	if code < 0 {
+		return -1, text
+	}
 	return strings.Count(text, "Signature Validation: Signature is Valid."), text
 }
+
+// openssl lets OpenSSL verify, at the time of the tests and with root as the only
+// trusted certificate, every signature that out has and base has not, over what its
+// byte range covers. It returns how many there are, and what OpenSSL finds wrong.
+func openssl(t testing.TB, base, out []byte, root *x509.Certificate) (count int, bad string) {
+	t.Helper()
+	before := map[string]bool{}
+	for _, fd := range fieldsOf(t, base) {
+		before[fd.Name] = fd.Signed
+	}
+	dir := t.TempDir()
+	file := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		check(t, os.WriteFile(path, b, 0o600))
+		return path
+	}
+	ca := file("root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))
+	for _, fd := range fieldsOf(t, out) {
+		if !fd.Signed || before[fd.Name] {
+			continue
+		}
+		count++
+		padded, err := hex.DecodeString(string(fd.ContentsHex))
+		check(t, err)
+		der, err := cms.Trim(padded)
+		check(t, err)
+		r := fd.ByteRange
+		covered := slices.Concat(out[r[0]:r[0]+r[1]], out[r[2]:r[2]+r[3]])
+		code, text := tool(t, "openssl", "cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", file("sig.der", der),
+			"-content", file("covered", covered), "-CAfile", ca, "-no-CApath", "-purpose", "any",
+			"-attime", strconv.FormatInt(now.Unix(), 10), "-out", os.DevNull)
+		if code != 0 || !strings.Contains(text, "CAdES Verification successful") {
+			bad += fmt.Sprintf("openssl, field %q: exit code %d, %s", fd.Name, code, text)
+		}
+	}
+	return count, bad
+}
+
+func fieldsOf(t testing.TB, b []byte) []pdf.Field {
+	t.Helper()
+	f, err := pdf.Open(bytes.NewReader(b), int64(len(b)))
+	check(t, err)
+	fields, err := f.SignatureFields()
+	check(t, err)
+	return fields
+}
+
+// judged asks all judges about a file made from an unsigned, clean base with count
+// signatures of keys below root.
+func judged(t testing.TB, base, out []byte, count int, root *x509.Certificate) {
+	t.Helper()
+	if code, text := qpdf(t, out); code != 0 {
+		t.Errorf("qpdf --check: %s", text)
+	}
+	if valid, text := pdfsig(t, out); valid != count || strings.Count(text, "Total document signed") != 1 {
+		t.Errorf("pdfsig: %d valid, want %d: %s", valid, count, text)
+	}
+	if n, bad := openssl(t, base, out, root); n != count || bad != "" {
+		t.Errorf("openssl: %d signatures, want %d: %s", n, count, bad)
+	}
+}
+
+// root returns the certificate that ends the chain of a key.
+func (k *softKey) root() *x509.Certificate { return k.chain[len(k.chain)-1] }
 
 func save(t testing.TB, pdf []byte) string {
 	t.Helper()

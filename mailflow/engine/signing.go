@@ -286,6 +286,9 @@ func (e *Engine) timestamp(ctx context.Context, c store.Claimed, r mailflow.Requ
 		// The room was fixed with the intent; the next one reserves enough for a
 		// token as large as the one that came.
 		return e.settle(ctx, c, mailflow.AttemptLost{Ref: ref, Why: "the timestamp did not fit into the room reserved for it"})
+	case errors.Is(err, signing.ErrToken):
+		// Another token, from another authority or with its clock set right, may do.
+		return e.later(ctx, c, "the timestamp proves nothing: "+err.Error())
 	case errors.As(err, &bad):
 		e.cfg.Log.Error("a signed file was thrown away", "request", r.ID, "attempt", ref, "error", err)
 		return e.settle(ctx, c, mailflow.SigningFailed{Ref: ref, Why: "the signed file did not pass its check: " + err.Error()})

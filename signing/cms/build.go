@@ -211,7 +211,7 @@ func addSignerInfo(b *cryptobyte.Builder, d SignedData) {
 // Room returns the largest number of bytes that Assemble can produce for this
 // chain and a token of tokenSize bytes (0: no token), whatever hash is chosen
 // and however long the ECDSA integers come out. For RSA it counts the longer
-// algorithm identifier of RSASSA-PSS.
+// algorithm identifier of RSASSA-PSS. What would exceed [MaxSize] is an error.
 func Room(chain []*x509.Certificate, tokenSize int) (int, error) {
 	if len(chain) == 0 {
 		return 0, errors.New("room for a signature: no certificate of the signer given")
@@ -232,5 +232,8 @@ func Room(chain []*x509.Certificate, tokenSize int) (int, error) {
 		d.Token = make([]byte, tokenSize)
 	}
 	der, err := assemble(d)
+	if err == nil && len(der) > MaxSize {
+		err = fmt.Errorf("room for a signature: chain and token take %d bytes: %w", len(der), ErrSize)
+	}
 	return len(der), err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -35,6 +36,8 @@ const (
 	NotCriticalEKU Mode = "noncritical-eku" // the usage is not critical
 	OtherRoot      Mode = "other-root"      // a certificate of somebody else's PKI
 	BadSignature   Mode = "bad-signature"   // one bit of the signature is wrong
+	WrongTime      Mode = "wrong-time"      // the clock is an hour ahead
+	HugeToken      Mode = "huge-token"      // sound, but with a certificate of 80 KiB
 )
 
 // Policy is the policy identifier in all tokens. It lies under the arc for
@@ -121,6 +124,9 @@ func (t *TSA) respond(query []byte, mode Mode) ([]byte, error) {
 		return timestamp.CreateErrorResponse(timestamp.Rejection, timestamp.UnacceptedPolicy)
 	}
 	now := t.clock()
+	if mode == WrongTime {
+		now = now.Add(time.Hour)
+	}
 	signer, err := t.signer(now, mode)
 	if err != nil {
 		return nil, err
@@ -161,6 +167,8 @@ func (t *TSA) signer(now time.Time, mode Mode) (*Identity, error) {
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}, // crypto/x509 never marks it critical
 		}
 		return issue(lax, t.pki.Root, span{now, year})
+	case HugeToken:
+		return heavyTSA(name, t.pki.Root, span{now, year})
 	case OtherRoot:
 		other, err := New(now, "stranger")
 		if err != nil {
@@ -169,4 +177,20 @@ func (t *TSA) signer(now time.Time, mode Mode) (*Identity, error) {
 		return other.Timestamps, nil
 	}
 	return t.pki.Timestamps, nil
+}
+
+// heavyTSA issues a certificate with an extension of 80 KiB that says nothing.
+func heavyTSA(name pkix.Name, issuer *Identity, valid span) (*Identity, error) {
+	usages, err := asn1.Marshal([]asn1.ObjectIdentifier{oidTimeStamping})
+	if err != nil {
+		return nil, fmt.Errorf("demo certificate: %w", err)
+	}
+	return issue(&x509.Certificate{
+		Subject:  name,
+		KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtraExtensions: []pkix.Extension{
+			{Id: oidExtKeyUsage, Critical: true, Value: usages},
+			{Id: asn1.ObjectIdentifier{2, 999, 1}, Value: make([]byte, 80<<10)},
+		},
+	}, issuer, valid)
 }

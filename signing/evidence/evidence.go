@@ -32,9 +32,19 @@ import (
 // Limits and defaults.
 const (
 	DefaultTimeout = 10 * time.Second
-	MaxResponse    = 1 << 20 // bytes of HTTP body
-	MinTokenRoom   = 8 << 10 // bytes
+	MaxResponse    = 1 << 20  // bytes of HTTP body
+	MinTokenRoom   = 8 << 10  // bytes
+	MaxToken       = 64 << 10 // bytes of a token; real ones have 3 to 8 KiB
+	MaxDrift       = 5 * time.Minute
 	maxRedirects   = 3
+)
+
+// Tokens that are sound and yet not taken.
+var (
+	// ErrClock: the token's time is more than [MaxDrift] from ours.
+	ErrClock = errors.New("the time in the token is not the time of this machine")
+	// ErrTokenSize: the token is larger than [MaxToken].
+	ErrTokenSize = errors.New("the token is too large")
 )
 
 // A TSA is one time-stamping authority.
@@ -146,7 +156,8 @@ func (c *Client) Timestamp(ctx context.Context, signature []byte, h crypto.Hash)
 
 // TimestampDigest stamps a digest made with h, as a document timestamp needs.
 // The authorities are asked in order until one gives a token that passes
-// timestamp.CheckResponse; the error names each one and what happened.
+// timestamp.CheckResponse and is plausible in time ([ErrClock]) and size
+// ([ErrTokenSize]); the error names each one and what happened.
 func (c *Client) TimestampDigest(ctx context.Context, digest []byte, h crypto.Hash) (timestamp.Token, error) {
 	var errs []error
 	for _, tsa := range c.opts.TSAs {
@@ -185,7 +196,28 @@ func (c *Client) ask(ctx context.Context, tsa TSA, req timestamp.Request) (times
 		}
 		return timestamp.Token{}, err
 	}
-	return timestamp.CheckResponse(body, req, tsa.Roots)
+	t, err := timestamp.CheckResponse(body, req, tsa.Roots)
+	if err == nil {
+		err = c.plausible(t)
+	}
+	if err != nil {
+		return timestamp.Token{}, err
+	}
+	return t, nil
+}
+
+// plausible refuses tokens that no authority in order issues. A wrong time would
+// void the signature: it may lie outside the validity of the certificate.
+func (c *Client) plausible(t timestamp.Token) error {
+	if len(t.DER) > MaxToken {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTokenSize, len(t.DER), MaxToken)
+	}
+	now := c.opts.Now()
+	if t.Time.Sub(now).Abs() > MaxDrift || t.Accuracy > MaxDrift {
+		return fmt.Errorf("%w: %s, to within %v, against %s, more than %v apart; check both clocks", ErrClock,
+			t.Time.UTC().Format(time.RFC3339), t.Accuracy, now.UTC().Format(time.RFC3339), MaxDrift)
+	}
+	return nil
 }
 
 // post sends the query and returns the body of a proper answer.
@@ -237,11 +269,11 @@ func (c *Client) LastOK() time.Time {
 }
 
 // TokenRoom is the number of bytes to reserve for a token: one and a half times
-// the largest one seen, at least [MinTokenRoom].
+// the largest one seen, at least [MinTokenRoom] and at most [MaxToken].
 func (c *Client) TokenRoom() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(MinTokenRoom, c.largest*3/2)
+	return min(max(MinTokenRoom, c.largest*3/2), MaxToken)
 }
 
 // Probe asks for a real timestamp over a random digest, so that LastOK and

@@ -99,6 +99,8 @@ func TestEveryLieIsRefused(t *testing.T) {
 		demopki.NotCriticalEKU: is(timestamp.ErrCertificate),
 		demopki.OtherRoot:      is(timestamp.ErrCertificate),
 		demopki.BadSignature:   is(cms.ErrInvalid),
+		demopki.WrongTime:      is(ErrClock),
+		demopki.HugeToken:      is(ErrTokenSize),
 	} {
 		timeout := DefaultTimeout
 		if mode == demopki.Slow {
@@ -120,6 +122,43 @@ func TestEveryLieIsRefused(t *testing.T) {
 	}
 }
 
+// The clock may be off by five minutes, either way, and no more.
+func TestDrift(t *testing.T) {
+	pki, err := newPKI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for drift, good := range map[time.Duration]bool{
+		MaxDrift: true, -MaxDrift: true, MaxDrift + time.Second: false, -MaxDrift - time.Second: false,
+	} {
+		server := httptest.NewServer(pki.TSA(func() time.Time { return now.Add(drift) }))
+		err := newClient(t, TSA{URL: server.URL}).Probe(t.Context())
+		server.Close()
+		if good && err != nil || !good && !errors.Is(err, ErrClock) {
+			t.Errorf("off by %v: %v", drift, err)
+		}
+	}
+}
+
+// However large the tokens, the room asked for is one that a CMS can have.
+func TestTokenRoomIsBounded(t *testing.T) {
+	c := newClient(t, TSA{URL: "http://127.0.0.1:1/"})
+	for size, want := range map[int]int{100: MinTokenRoom, 6000: 9000, MaxToken - 1: MaxToken} {
+		c.largest = 0
+		c.remember(size)
+		if got := c.TokenRoom(); got != want {
+			t.Errorf("largest token %d bytes: room %d, want %d", size, got, want)
+		}
+	}
+	pki, err := newPKI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if room, err := cms.Room(pki.Seal.Chain(), MaxToken); err != nil || room > cms.MaxSize {
+		t.Errorf("room %d, %v", room, err)
+	}
+}
+
 func TestWrongPolicyIsRefused(t *testing.T) {
 	_, _, url := startTSA(t)
 	c := newClient(t, TSA{URL: url, Policy: []int{2, 999, 1}})
@@ -137,9 +176,11 @@ func TestFailOverInOrder(t *testing.T) {
 	if err := c.Probe(t.Context()); err != nil || second.Served() != 0 {
 		t.Errorf("with both up: %v, the second was asked %d times", err, second.Served())
 	}
-	first.SetMode(demopki.WrongNonce)
-	if err := c.Probe(t.Context()); err != nil || second.Served() != 1 {
-		t.Errorf("with the first lying: %v, the second was asked %d times", err, second.Served())
+	for i, lie := range []demopki.Mode{demopki.WrongNonce, demopki.WrongTime, demopki.HugeToken} {
+		first.SetMode(lie)
+		if err := c.Probe(t.Context()); err != nil || second.Served() != i+1 {
+			t.Errorf("with the first lying (%s): %v, the second was asked %d times", lie, err, second.Served())
+		}
 	}
 	second.SetMode(demopki.Down)
 	err := c.Probe(t.Context())

@@ -3,6 +3,7 @@ package pades
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -131,13 +132,41 @@ func (e *edit) addToForm(refs []pdf.Ref) error {
 	if err != nil {
 		return err
 	}
+	raw, err := e.fieldList(list.Value, refs)
+	if err != nil {
+		return err
+	}
 	var changes []pdf.Change
 	if list.Value.Kind() == pdf.Array && list.Ref != (pdf.Ref{}) {
-		e.Set(list.Ref, list.Value.WithItems(refs...))
+		e.Set(list.Ref, raw)
 	} else {
-		changes = append(changes, pdf.Change{Key: "Fields", Raw: list.Value.WithItems(refs...)})
+		changes = append(changes, pdf.Change{Key: "Fields", Raw: raw})
 	}
 	return e.setForm(form, changes)
+}
+
+// fieldList appends to the list of fields. Entries that lead nowhere are dropped, as
+// readers stumble over them, but not from a file that somebody has signed.
+func (e *edit) fieldList(list pdf.Value, refs []pdf.Ref) ([]byte, error) {
+	fields, err := e.f.SignatureFields()
+	if err != nil {
+		return nil, err
+	}
+	var live []pdf.Ref
+	for _, it := range list.Items() {
+		v, err := e.f.Resolve(it)
+		if err != nil {
+			return nil, err
+		}
+		if ref, ok := it.Ref(); ok && !v.IsNull() {
+			live = append(live, ref)
+		}
+	}
+	signed := slices.ContainsFunc(fields, func(fd pdf.Field) bool { return fd.Signed })
+	if signed || len(live) == len(list.Items()) {
+		return list.WithItems(refs...), nil
+	}
+	return pdf.Value{}.WithItems(append(live, refs...)...), nil
 }
 
 // setForm writes the form dictionary, in its own object or in the catalog, if

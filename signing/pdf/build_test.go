@@ -148,6 +148,14 @@ func shapes() map[string][]byte {
 	b.obj(12, "[13 0 R]")
 	b.obj(13, "<< /Type /Annot /Subtype /Widget /FT /Tx /T (Seal) /Rect [0 0 9 9] /P 3 0 R >>")
 	out["form"] = b.table(n+10, "", " \n")
+	b = newBuild()
+	out["prev 0"] = b.table(plain(b, 1, "", ""), "/Prev 0", " \n")
+	for name, tail := range map[string]string{
+		"second end mark": "%%EOF\r\n", "comment": "% made by x\n%", "ctrl-z": "\x1a", "zeros": strings.Repeat("\x00", 500),
+	} {
+		out[name] = append(bytes.Clone(out["table"]), tail...)
+	}
+	out["unlisted xref stream"] = unlistedFile()
 	return out
 }
 
@@ -175,4 +183,18 @@ func hybridFile() []byte {
 	b.table(8, "", " \n")
 	start := b.Len()
 	return b.end(start, fmt.Sprintf("xref\n0 0\ntrailer\n<< /Size 9 /Root 1 0 R /Prev %d /XRefStm %d >>\n", first, stm))
+}
+
+// unlistedFile has a cross-reference stream, object 4, that neither lists itself nor
+// counts itself in /Size.
+func unlistedFile() []byte {
+	b := newBuild()
+	n := plain(b, 1, "", "")
+	start := b.Len()
+	rows := make([]byte, 5, 5*(n+1))
+	for i := 1; i <= n; i++ {
+		rows = append(rows, 1, byte(b.at[i]>>16), byte(b.at[i]>>8), byte(b.at[i]), 0)
+	}
+	b.stream(n+1, fmt.Sprintf("/Type /XRef /W [1 3 1] /Size %d /Root 1 0 R", n+1), rows)
+	return b.end(start, "")
 }

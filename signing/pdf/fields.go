@@ -140,9 +140,14 @@ type node struct {
 	depth int
 }
 
+// root handles an entry of /Fields. One that leads nowhere is passed over: programs
+// that delete fields leave such behind.
 func (w *formWalk) root(v Value) error {
+	if v.IsNull() {
+		return nil
+	}
 	obj, err := w.load(v)
-	if err != nil {
+	if err != nil || obj.Value.IsNull() {
 		return err
 	}
 	if obj.Value.Get("T").IsNull() {
@@ -165,6 +170,11 @@ func (w *formWalk) load(v Value) (Object, error) {
 	}
 	w.seen[ref.Num] = true
 	o, err := w.f.Object(ref)
+	if err == nil && o.Value.IsNull() {
+		// What gets this number would become a field.
+		w.f.maxObject = max(w.f.maxObject, ref.Num)
+		return o, nil
+	}
 	if err == nil && o.Value.kind != Dict {
 		err = broken("form field %d is %s", ref.Num, o.Value.kind)
 	}
@@ -186,6 +196,9 @@ func (w *formWalk) field(n node) error {
 	terminal := true
 	for _, k := range kids.Items() {
 		obj, err := w.load(k)
+		if err == nil && obj.Value.IsNull() {
+			err = broken("form field %d lists object %d, which does not exist", n.obj.Ref.Num, obj.Ref.Num)
+		}
 		if err != nil {
 			return err
 		}

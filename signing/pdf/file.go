@@ -15,6 +15,7 @@ type File struct {
 	version   string
 	start     int64 // what the last startxref says
 	sections  []*section
+	index     []segment // which section speaks for which object
 	maxObject uint32
 	catalog   Object
 	warnings  []string
@@ -22,7 +23,7 @@ type File struct {
 
 	streams  []*objectStream
 	work     int64 // bytes parsed and decompressed so far
-	rowBytes int64 // decoded cross-reference streams
+	rowBytes int64 // entries kept of cross-reference streams and irregular tables
 	runs     int
 	decoding int
 	form     *form // the fields, once read
@@ -70,16 +71,32 @@ func (f *File) readHeader() error {
 	return nil
 }
 
-// tailBytes is how much of the end is searched for the last startxref.
-const tailBytes = 2048
+// tailBytes is how much of the end is searched for the last startxref; up to
+// maxPadding of white space may follow.
+const (
+	tailBytes  = 2048
+	maxPadding = 1 << 20
+)
 
-// readTail reads "startxref N %%EOF", after which only white space may come (7.5.5).
+// readTail reads "startxref N %%EOF" (7.5.5). What follows may be white space, also
+// the ^Z of old systems, and comments; an end mark once more is a comment, too.
 func (f *File) readTail() (int64, error) {
-	b, _, err := f.window(max(0, f.size-tailBytes), tailBytes)
-	if err != nil {
-		return 0, err
+	var b []byte
+	for end := f.size; len(b) == 0 && end > max(0, f.size-maxPadding); end -= tailBytes {
+		from := max(0, end-tailBytes)
+		window, _, err := f.window(from, int(end-from))
+		if err != nil {
+			return 0, err
+		}
+		if last := len(bytes.TrimRight(window, padding)); last > 0 {
+			end = from + int64(last)
+			from = max(0, end-tailBytes)
+			if b, _, err = f.window(from, int(end-from)); err != nil {
+				return 0, err
+			}
+		}
 	}
-	if n, ok := endsRevision(b); ok {
+	if n, ok := lastStart(b); ok {
 		return n, nil
 	}
 	if bytes.Contains(b, []byte("%%EOF")) && bytes.Contains(b, []byte("startxref")) {
@@ -88,9 +105,40 @@ func (f *File) readTail() (int64, error) {
 	return 0, broken("its end is missing (no startxref and %%%%EOF); it may have been cut off on its way")
 }
 
+const (
+	space   = "\x00\t\n\f\r "
+	padding = space + "\x1a"
+)
+
+// lastStart reads the last startxref and refuses all that is no padding or comment
+// behind its end mark.
+func lastStart(b []byte) (int64, bool) {
+	at := bytes.LastIndex(b, []byte("startxref"))
+	if at < 0 {
+		return 0, false
+	}
+	mark := bytes.Index(b[at:], []byte("%%EOF"))
+	if mark < 0 {
+		return 0, false
+	}
+	mark += at + len("%%EOF")
+	for rest := b[mark:]; ; {
+		if rest = bytes.TrimLeft(rest, padding); len(rest) == 0 {
+			return endsRevision(b[:mark])
+		}
+		if rest[0] != '%' {
+			return 0, false
+		}
+		line := bytes.IndexAny(rest, "\r\n")
+		if line < 0 {
+			line = len(rest)
+		}
+		rest = rest[line:]
+	}
+}
+
 // endsRevision reads the last lines of a revision and returns the offset there.
 func endsRevision(b []byte) (int64, bool) {
-	const space = "\x00\t\n\f\r "
 	b, ok := bytes.CutSuffix(bytes.TrimRight(b, space), []byte("%%EOF"))
 	if !ok {
 		return 0, false
@@ -177,12 +225,14 @@ func (f *File) CheckStructure() error {
 	if _, err := f.NumPages(); err != nil {
 		return err
 	}
-	for _, s := range f.sections {
-		for _, r := range s.runs {
-			for i := range r.count {
-				if err := f.checkObject(r.first + i); err != nil {
-					return err
-				}
+	for _, s := range f.index {
+		for num := s.first; num < s.end; num++ {
+			e, err := f.entryIn(s.from, num)
+			if err == nil && e.kind == inFile {
+				err = f.checkObject(num, e)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
@@ -190,11 +240,7 @@ func (f *File) CheckStructure() error {
 }
 
 // checkObject checks that an object in use starts with its number.
-func (f *File) checkObject(num uint32) error {
-	e, err := f.lookup(num)
-	if err != nil || e.kind != inFile {
-		return err
-	}
+func (f *File) checkObject(num uint32, e entry) error {
 	b, _, err := f.window(e.offset, 32)
 	if err != nil {
 		return err

@@ -203,8 +203,7 @@ type objectStream struct {
 }
 
 type packed struct {
-	num uint32
-	at  int
+	num, at uint32
 }
 
 // packedObject reads an object out of an object stream.
@@ -218,7 +217,7 @@ func (f *File) packedObject(ref Ref, e entry) (Object, error) {
 		return Object{}, broken("object %d is not at its place %d in object stream %d", ref.Num, i, s.num)
 	}
 	p := newParser(s.data, true)
-	p.pos = s.first + s.index[i].at
+	p.pos = s.first + int(s.index[i].at)
 	if p.pos > len(s.data) {
 		return Object{}, broken("object %d lies outside of object stream %d", ref.Num, s.num)
 	}
@@ -272,7 +271,7 @@ func (f *File) objectStream(num uint32) (*objectStream, error) {
 func (s *objectStream) readIndex(dict Value) error {
 	n, ok := dict.Get("N").Int()
 	first, ok2 := dict.Get("First").Int()
-	if !ok || !ok2 || n < 0 || first < 0 || first > int64(len(s.data)) || n > first {
+	if !ok || !ok2 || n < 0 || first < 0 || first > int64(len(s.data)) || n > (first+1)/4 {
 		return broken("object stream %d has no usable /N and /First", s.num)
 	}
 	s.first = int(first)
@@ -288,7 +287,7 @@ func (s *objectStream) readIndex(dict Value) error {
 		if !ok || !ok2 {
 			return broken("the index of object stream %d is damaged", s.num)
 		}
-		s.index = append(s.index, packed{uint32(a), int(b)})
+		s.index = append(s.index, packed{uint32(a), uint32(b)})
 	}
 	return nil
 }

@@ -2,11 +2,14 @@ package pdf
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -79,15 +82,27 @@ func refusals() map[string]struct {
 	}
 	good := Sample("x", nil)
 	edit := func(old, with string) []byte { return bytes.Replace(good, []byte(old), []byte(with), 1) }
-	doc := func(extra, trailer string) []byte {
+	doc := func(extra, trailer string, objects ...string) []byte { // objects 10, 11 …
 		b := newBuild()
-		return b.table(plain(b, 1, extra, ""), trailer, " \n")
+		n := plain(b, 1, extra, "")
+		for i, body := range objects {
+			n = 10 + i
+			b.obj(n, body)
+		}
+		return b.table(n, trailer, " \n")
 	}
 	return map[string]c{
 		"no pdf":           {[]byte("PK\x03\x04 a word file"), ReasonNotPDF},
 		"empty":            {nil, ReasonNotPDF},
 		"before header":    {append([]byte("\n"), good...), ReasonJunk},
 		"after end":        {append(bytes.Clone(good), "<html>"...), ReasonJunk},
+		"object after end": {append(bytes.Clone(good), "% x\n8 0 obj\nnull\nendobj\n"...), ReasonJunk},
+		"negative prev":    {doc("", "/Prev -1"), ReasonBroken},
+		"kid missing":      {doc("/AcroForm << /Fields [10 0 R] >>", "", "<< /T (a) /Kids [99 0 R] >>"), ReasonBroken},
+		"field twice":      {doc("/AcroForm << /Fields [10 0 R 10 0 R] >>", "", "<< /T (a) >>"), ReasonBroken},
+		"field no dict":    {doc("/AcroForm << /Fields [10 0 R] >>", "", "[1]"), ReasonBroken},
+		"raw xref bomb":    {nested(3, 1<<20), ReasonTooLarge},
+		"packed too many":  {crowded(), ReasonBroken},
 		"cut off":          {good[:len(good)-30], ReasonBroken},
 		"encrypted":        {doc("", "/Encrypt 9 0 R"), ReasonEncrypted},
 		"no root":          {edit("/Root 1 0 R", "/Rood 1 0 R"), ReasonBroken},
@@ -142,12 +157,12 @@ func prevLoop() []byte {
 	return b.table(n, fmt.Sprintf("/Prev %d", b.Len()), " \n")
 }
 
-// bomb is a cross-reference stream of a few kilobytes that unpacks to 100 MB.
+// bomb is a cross-reference stream of a few kilobytes that unpacks to 8 MB.
 func bomb() []byte {
 	b := newBuild()
 	plain(b, 1, "", "")
 	start := b.Len()
-	b.stream(4, "/Type /XRef /W [1 4 2] /Size 5 /Root 1 0 R /Filter /FlateDecode", deflate(make([]byte, 100<<20)))
+	b.stream(4, "/Type /XRef /W [1 4 2] /Size 5 /Root 1 0 R /Filter /FlateDecode", deflate(make([]byte, 8<<20)))
 	return b.end(start, "")
 }
 
@@ -191,6 +206,135 @@ func TestHostileIsBounded(t *testing.T) {
 	}
 	if _, ok := errors.AsType[*RefusedError](err); !ok {
 		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
+// nested is a chain of cross-reference streams without a filter, each of which has
+// all later ones in its data.
+func nested(count, size int) []byte {
+	b := newBuild()
+	plain(b, 1, "", "")
+	head := func(prev, length int) string {
+		return fmt.Sprintf("9 0 obj\n<< /Type /XRef /Size 4 /W [1 3 1] /Root 1 0 R /Prev %010d /Length %010d >>\nstream\n", prev, length)
+	}
+	const tail = "\nendstream\nendobj\n"
+	start, step := b.Len(), len(head(0, 0))
+	for i := range count {
+		from := start + (i+1)*step
+		to := start + count*step + size + (count-1-i)*len(tail)
+		prev := from
+		if i == count-1 {
+			prev = 0
+		}
+		b.WriteString(head(prev, to-from))
+	}
+	b.WriteString(strings.Repeat("\x00", size) + strings.Repeat(tail, count))
+	return b.end(start, "")
+}
+
+// crowded has an object stream that claims more objects than its index has room for.
+func crowded() []byte {
+	b := newBuild()
+	b.stream(5, "/Type /ObjStm /N 5000 /First 8000", make([]byte, 9000))
+	return b.xrefStream(6, map[int][3]int{1: {2, 5, 0}}, "")
+}
+
+// chained is a file of many revisions, each of which frees other object numbers.
+func chained(revisions, each int) []byte {
+	b := newBuild()
+	n := plain(b, 1, "", "")
+	start := b.writeXRefStream(n+1, nil, "")
+	rows := deflate(make([]byte, each))
+	for i := range revisions {
+		prev := start
+		start = b.Len()
+		b.stream(9, fmt.Sprintf("/Type /XRef /Size 8000000 /Index [%d %d] /W [1 0 0] /Root 1 0 R /Prev %d /Filter /FlateDecode",
+			10+i*each, each, prev), rows)
+	}
+	return b.end(start, "")
+}
+
+// TestManyRevisions: the work is in the number of objects and not in that times the
+// number of revisions, which would be 1.6 billion steps here.
+func TestManyRevisions(t *testing.T) {
+	f := mustOpen(t, chained(2000, 400))
+	if len(f.sections) != 2001 || len(f.index) > 4000 {
+		t.Errorf("%d sections, %d segments", len(f.sections), len(f.index))
+	}
+	began := f.work
+	if err := f.CheckStructure(); err != nil {
+		t.Fatal(err)
+	}
+	if f.work-began > 1<<20 {
+		t.Errorf("checked with %d KB of reading", (f.work-began)>>10)
+	}
+}
+
+// TestIndex: the merged index says what asking all sections in turn says.
+func TestIndex(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var sections []*section
+		for range rnd.IntN(9) {
+			s := &section{}
+			for at := uint32(rnd.IntN(9)); at < 40; {
+				count := 1 + uint32(rnd.IntN(9))
+				s.runs = append(s.runs, run{first: at, count: count})
+				at += count + uint32(rnd.IntN(12))
+			}
+			if len(sections) > 0 && rnd.IntN(4) == 0 {
+				sections[len(sections)-1].hidden = s
+				continue
+			}
+			sections = append(sections, s)
+		}
+		holds := func(s *section, num uint32) bool {
+			return s != nil && slices.ContainsFunc(s.runs, func(r run) bool { return r.first <= num && num < r.first+r.count })
+		}
+		index := indexOf(sections)
+		for num := range uint32(60) {
+			var want, got *section
+			if i := slices.IndexFunc(sections, func(s *section) bool { return holds(s, num) || holds(s.hidden, num) }); i >= 0 {
+				want = sections[i]
+			}
+			hits := 0
+			for _, seg := range index {
+				if seg.first <= num && num < seg.end {
+					got = seg.from
+					hits++
+				}
+			}
+			if got != want || hits > 1 {
+				t.Fatalf("object %d: %d segments, or not the newest section", num, hits)
+			}
+		}
+		if !slices.IsSortedFunc(index, func(a, b segment) int { return cmp.Compare(a.first, b.first) }) {
+			t.Fatal("the index is not sorted")
+		}
+	}
+}
+
+// TestPadding: white space at the end is passed over, more of it than common readers do.
+func TestPadding(t *testing.T) {
+	good := Sample("x", nil)
+	for n, ok := range map[int]bool{tailBytes - 1: true, 50_000: true, maxPadding + tailBytes: false} {
+		_, err := open(t, append(bytes.Clone(good), make([]byte, n)...))
+		if _, refused := errors.AsType[*RefusedError](err); ok && err != nil || !ok && !refused {
+			t.Errorf("%d zeros: %v", n, err)
+		}
+	}
+}
+
+// TestMissingFields: entries of /Fields that lead nowhere are no fields, and no new
+// object gets their number.
+func TestMissingFields(t *testing.T) {
+	b := newBuild()
+	f := mustOpen(t, b.table(plain(b, 1, "/AcroForm << /Fields [9 0 R null] >>", ""), "", " \n"))
+	if fields, err := f.SignatureFields(); err != nil || len(fields) != 0 {
+		t.Errorf("%d fields, %v", len(fields), err)
+	}
+	if ref := f.NewUpdate().Alloc(); ref.Num != 10 {
+		t.Errorf("new object %d", ref.Num)
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// decode returns the decoded data of a stream, at most limit bytes. Only what
+// decode returns the decoded data of a stream; neither that nor the data in the
+// file may be longer than limit. Only what
 // cross-reference and object streams need is handled: no filter or FlateDecode,
 // with PNG predictors.
 func (f *File) decode(o Object, limit int) ([]byte, error) {
@@ -16,7 +17,7 @@ func (f *File) decode(o Object, limit int) ([]byte, error) {
 	}
 	f.decoding++
 	defer func() { f.decoding-- }()
-	raw, err := f.streamBytes(o)
+	raw, err := f.streamBytes(o, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +43,8 @@ func (f *File) decode(o Object, limit int) ([]byte, error) {
 	return unpredict(out, parms)
 }
 
-// streamBytes returns the data of a stream as it is in the file.
-func (f *File) streamBytes(o Object) ([]byte, error) {
+// streamBytes returns the data of a stream as it is in the file, at most limit bytes.
+func (f *File) streamBytes(o Object, limit int) ([]byte, error) {
 	if !o.Value.Get("F").IsNull() {
 		return nil, refuse(ReasonUnsupported, "stream %d has its data in another file", o.Ref.Num)
 	}
@@ -55,8 +56,8 @@ func (f *File) streamBytes(o Object) ([]byte, error) {
 	if !ok || n < 0 || n > f.size-o.data {
 		return nil, broken("stream %d has no usable /Length", o.Ref.Num)
 	}
-	if n > 4*maxObjectBytes {
-		return nil, refuse(ReasonTooLarge, "stream %d is larger than %d MB", o.Ref.Num, 4*maxObjectBytes>>20)
+	if n > int64(limit) {
+		return nil, refuse(ReasonTooLarge, "stream %d has more than %d bytes", o.Ref.Num, limit)
 	}
 	buf, _, err := f.window(o.data, int(n)+32)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	maxSections  = 2048    // cross-reference sections in the /Prev chain
-	maxRuns      = 500_000 // subsections in all of them
-	maxXRefBytes = 64 << 20
+	maxSections  = 2048     // cross-reference sections in the /Prev chain
+	maxRuns      = 500_000  // subsections in all of them
+	maxXRefBytes = 64 << 20 // entries kept in memory, of all sections
 )
 
 // XRefKind is the form of a cross-reference section.
@@ -78,11 +78,12 @@ func (f *File) readChain(start int64) error {
 			}
 		}
 		prev := s.trailer.Get("Prev")
-		if prev.IsNull() {
+		n, ok := prev.Int()
+		if prev.IsNull() || ok && n == 0 { // some programs write 0 for none
 			f.checkFirst(s)
+			f.buildIndex()
 			return nil
 		}
-		n, ok := prev.Int()
 		if !ok || n <= 0 || n >= f.size {
 			return broken("/Prev in a trailer is %s, not a place in the file", clip(prev.raw))
 		}
@@ -162,6 +163,8 @@ func (f *File) readXRefStream(s *section) error {
 	if err != nil {
 		return err
 	}
+	// Neither its own rows nor /Size need mention it; its number is taken all the same.
+	f.maxObject = max(f.maxObject, o.Ref.Num)
 	d := o.Value
 	if !o.Stream || d.Get("Type").Name() != "XRef" {
 		return broken("no cross-reference section at offset %d", s.offset)
@@ -182,12 +185,15 @@ func (f *File) readXRefStream(s *section) error {
 		return err
 	}
 	// Twice what the entries take leaves room for the predictor's row marks.
-	if s.rows, err = f.decode(o, int(min(2*need+4096, maxXRefBytes-f.rowBytes))); err != nil {
+	rows, err := f.decode(o, int(min(2*need+4096, maxXRefBytes-f.rowBytes)))
+	if err != nil {
 		return err
 	}
-	if f.rowBytes += int64(len(s.rows)); need > int64(len(s.rows)) {
+	if need > int64(len(rows)) {
 		return broken("the cross-reference stream at offset %d is too short", s.offset)
 	}
+	s.rows = slices.Clone(rows[:need]) // no more than that stays in memory
+	f.rowBytes += need
 	return nil
 }
 
@@ -276,28 +282,4 @@ func (s *section) row(b []byte) (entry, error) {
 		e.kind = free
 	}
 	return e, nil
-}
-
-// lookup finds an object in the newest section that knows it. Objects that a
-// hybrid file hides from old readers are free in its table (7.5.8.4).
-func (f *File) lookup(num uint32) (entry, error) {
-	for _, s := range f.sections {
-		e, err := f.find(s, num)
-		if err != nil {
-			return e, err
-		}
-		if s.hidden != nil && e.kind != inFile {
-			h, err := f.find(s.hidden, num)
-			if err != nil {
-				return h, err
-			}
-			if h.kind != unknown {
-				return h, nil
-			}
-		}
-		if e.kind != unknown {
-			return e, nil
-		}
-	}
-	return entry{}, nil
 }

@@ -82,6 +82,10 @@ var looseRow = [3]int{1, 8, 2}
 func (f *File) looseEntries(s *section, off, n int64) (int64, error) {
 	var end int64
 	rows := len(s.rows)
+	const width = 1 + 8 + 2
+	if n*width > maxXRefBytes-f.rowBytes {
+		return 0, refuse(ReasonTooLarge, "cross-reference tables of more than %d MB", maxXRefBytes>>20)
+	}
 	err := f.parseAt(off, func(p *parser) error {
 		s.rows = s.rows[:rows]
 		for range n {
@@ -112,6 +116,7 @@ func (f *File) looseEntries(s *section, off, n int64) (int64, error) {
 		end = off + int64(p.pos)
 		return nil
 	})
+	f.rowBytes += n * width
 	return end, err
 }
 

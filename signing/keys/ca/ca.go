@@ -8,7 +8,7 @@
 //	                   serialNumber = the request's id
 //	subjectAltName     rfc822Name = the address, verified by the mailed code
 //	serial number      128 random bits
-//	validity           from 5 minutes before to 24 hours after the issue
+//	validity           from 10 minutes before to 24 hours after the issue
 //	public key         P-256
 //	basicConstraints   critical, CA false
 //	keyUsage           critical, digitalSignature + nonRepudiation
@@ -48,7 +48,7 @@ import (
 // Validity of a signer certificate.
 const (
 	Lifetime = 24 * time.Hour
-	backdate = 5 * time.Minute // for verifiers whose clock is behind
+	backdate = 10 * time.Minute // for verifiers whose clock is behind
 )
 
 // ErrUsed is the answer of a one-use key to all but the first signature.

@@ -70,7 +70,7 @@ func TestProfile(t *testing.T) {
 	}
 	check("subject", leaf.Subject.CommonName == ann.Name && leaf.Subject.SerialNumber == "r-17" && slices.Equal(leaf.Subject.Organization, []string{"Example GmbH"}))
 	check("rfc822Name", slices.Equal(leaf.EmailAddresses, []string{"ann@example.org"}) && len(leaf.DNSNames) == 0)
-	check("validity", leaf.NotBefore.Equal(now.Add(-5*time.Minute)) && leaf.NotAfter.Equal(now.Add(24*time.Hour)))
+	check("validity", leaf.NotBefore.Equal(now.Add(-10*time.Minute)) && leaf.NotAfter.Equal(now.Add(24*time.Hour)))
 	check("key usage", leaf.KeyUsage == x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment)
 	check("extended key usage", slices.Equal(leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}) &&
 		len(leaf.UnknownExtKeyUsage) == 1 && leaf.UnknownExtKeyUsage[0].Equal(oidDocumentSigning))
