@@ -20,7 +20,10 @@ import (
 	"countersign/signing/pdf"
 )
 
-var wanted = []pades.FieldSpec{{Name: "Seal"}, {Name: "Signature1"}, {Name: "Signature2"}}
+// sealLock locks all fields but the other new ones.
+var sealLock = &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
+
+var wanted = []pades.FieldSpec{{Name: "Seal", Lock: sealLock}, {Name: "Signature1"}, {Name: "Signature2"}}
 
 func section(b []byte) *io.SectionReader {
 	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))

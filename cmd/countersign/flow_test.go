@@ -49,6 +49,9 @@ func TestContractFlow(t *testing.T) {
 	if !bytes.Contains(signed, []byte("/P 2")) || !bytes.Contains(signed, []byte("/DocMDP")) {
 		t.Error("the seal does not certify with P=2")
 	}
+	if !bytes.Contains(signed, []byte("/FieldMDP")) || !bytes.Contains(signed, []byte("/Action /Exclude")) {
+		t.Error("the seal does not lock the form")
+	}
 	tn.reaches(mailflow.StateCompleted)
 }
 

@@ -250,7 +250,12 @@ func (j *signJob) prepare(in, out string) (names []string, err error) {
 		if s.params.Certification > 0 {
 			name = "Seal"
 		}
-		specs = append(specs, pades.FieldSpec{Name: name})
+		spec := pades.FieldSpec{Name: name}
+		if s.params.Certification > 0 && len(j.steps) > 1 {
+			// As in a request: the seal locks all fields but those of the signers.
+			spec.Lock = &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
+		}
+		specs = append(specs, spec)
 	}
 	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
 		_, names, err = signing.Prepare(w, io.NewSectionReader(base, 0, size), specs)

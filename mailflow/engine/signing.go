@@ -49,7 +49,11 @@ func (e *Engine) prepareOne(doc *mailflow.Document, r mailflow.Request) error {
 	}
 	slots := []string{mailflow.SealSlot}
 	specs := []pades.FieldSpec{{Name: "Seal"}}
-	for i, p := range r.With(mailflow.RoleSigner) {
+	signers := r.With(mailflow.RoleSigner)
+	if len(signers) > 0 { // a seal that is alone certifies with P=1, which locks everything
+		specs[0].Lock = &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
+	}
+	for i, p := range signers {
 		slots = append(slots, p.ID)
 		specs = append(specs, pades.FieldSpec{Name: fmt.Sprintf("Signature%d", i+1)})
 	}

@@ -190,14 +190,78 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestFieldWithRules: a field that prescribes how it is signed is refused.
+// TestFieldWithRules: a lock that a field prescribes goes into its signature; a field with
+// rules that we cannot obey is refused.
 func TestFieldWithRules(t *testing.T) {
-	for _, rule := range []string{"/Lock << /Action /All >>", "/SV << /Ff 1 >>"} {
+	for rule, want := range map[string]string{
+		"":                                               "",
+		"/Lock null /SV null":                            "",
+		"/Lock << /Action /All >>":                       "<< /Type /TransformParams /Action /All /V /1.2 >>",
+		"/Lock << /Action /All /P 1 >>":                  refused,
+		"/Lock << /Action /All /New 1 >>":                refused,
+		"/Lock << /Action /Some >>":                      refused,
+		"/Lock << /Action /Exclude >>":                   refused,
+		"/Lock [/All]":                                   refused,
+		"/SV << /Ff 1 >>":                                refused,
+		"/Lock << /Action /All >> /SV 9 0 R":             refused,
+		"/Lock 9 0 R":                                    `<< /Type /TransformParams /Action /Include /Fields [(a.b) (\(c\)) <FEFF00E9>] /V /1.2 >>`,
+		"/Lock << /Action /Include /Fields [(a) 7] >>":   refused,
+		"/Lock << /Action /Include /Fields [(\\200)] >>": refused,
+		"/Lock << /Action /Include /Fields [" + strings.Repeat("(a)", 1001) + "] >>": refused,
+	} {
 		base := document(t, "/AcroForm << /Fields [8 0 R] >>", "[8 0 R]",
-			"<< /Type /Annot /Subtype /Widget /FT /Sig /T (Theirs) /Rect [0 0 0 0] "+rule+" >>")
-		_, err := Begin(SignParams{File: open(t, base), Field: "Theirs", Hash: crypto.SHA256, Room: 10})
-		if re, ok := errors.AsType[*pdf.RefusedError](err); !ok || re.Reason != pdf.ReasonUnsupported {
+			"<< /Type /Annot /Subtype /Widget /FT /Sig /T (Theirs) /Rect [0 0 0 0] "+rule+" >>",
+			"<< /Type /SigFieldLock /Action /Include /Fields 10 0 R >>", `[(a.b) (\(c\)) (\351)]`)
+		u, err := Begin(SignParams{File: open(t, base), Field: "Theirs", Hash: crypto.SHA256, Room: 10, Certification: 3})
+		if re, ok := errors.AsType[*pdf.RefusedError](err); want == refused && (!ok || re.Reason != pdf.ReasonUnsupported) {
 			t.Errorf("%s: %v", rule, err)
+		}
+		if want == refused {
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", rule, err)
+			continue
+		}
+		entry := " << /Type /SigRef /TransformMethod /FieldMDP /TransformParams " + want + " /Data 1 0 R >> ]"
+		if has := bytes.Contains(u.Head, []byte("FieldMDP")); has != (want != "") || has && !bytes.Contains(u.Head, []byte(entry)) {
+			t.Errorf("%s: the signature is %s", rule, u.Head)
+		}
+	}
+}
+
+const refused = "refused"
+
+// TestPrepareLocks: the lock is an object of its own and lists the names that the other
+// fields got.
+func TestPrepareLocks(t *testing.T) {
+	base := document(t, "/AcroForm << /Fields [8 0 R] >>", "[8 0 R]",
+		"<< /Type /Annot /Subtype /Widget /FT /Tx /T (B) /Rect [0 0 0 0] >>")
+	for want, lock := range map[string]FieldLock{
+		"/Action /All":                               {Lock: pdf.Lock{Action: pdf.LockAll}, New: true},
+		"/Action /Exclude /Fields [(B_2) (C)]":       {Lock: pdf.Lock{Action: pdf.LockExclude}, New: true},
+		"/Action /Exclude /Fields [(x.y) (B_2) (C)]": {Lock: pdf.Lock{Action: pdf.LockExclude, Fields: []string{"x.y"}}, New: true},
+		"/Action /Include /Fields [(B)]":             {Lock: pdf.Lock{Action: pdf.LockInclude, Fields: []string{"B"}}},
+	} {
+		inc, names, err := Prepare(open(t, base), []FieldSpec{{Name: "A", Lock: &lock}, {Name: "B"}, {Name: "C"}})
+		if err != nil || strings.Join(names, " ") != "A B_2 C" {
+			t.Errorf("%s: fields %q, %v", want, names, err)
+			continue
+		}
+		if !bytes.Contains(inc, []byte("/P 3 0 R /Lock 10 0 R >>")) ||
+			!bytes.Contains(inc, []byte("10 0 obj\n<< /Type /SigFieldLock "+want+" >>\nendobj\n")) {
+			t.Errorf("%s: the increment is %s", want, inc)
+		}
+	}
+	for _, bad := range []pdf.Lock{
+		{},
+		{Action: "None"},
+		{Action: pdf.LockAll, Level: 1},
+		{Action: pdf.LockInclude, Fields: []string{""}},
+		{Action: pdf.LockInclude, Fields: []string{"a\nb"}},
+	} {
+		if _, _, err := Prepare(open(t, base), []FieldSpec{{Name: "A", Lock: &FieldLock{Lock: bad}}}); err == nil {
+			t.Errorf("the lock %v was written", bad)
 		}
 	}
 }
@@ -211,7 +275,8 @@ func FuzzPrepare(f *testing.F) {
 		if err != nil {
 			return
 		}
-		inc, names, err := Prepare(file, []FieldSpec{{Name: "Seal"}})
+		lock := &FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
+		inc, names, err := Prepare(file, []FieldSpec{{Name: "Seal", Lock: lock}, {Name: "Signature1"}})
 		if err != nil {
 			return
 		}

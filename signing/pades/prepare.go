@@ -16,6 +16,18 @@ type FieldSpec struct {
 	// Name is the field's name, 1 to 64 characters, without a full stop (ISO
 	// 32000-2, 12.7.4.2). If the form has it already, "_2", "_3" … is appended.
 	Name string
+
+	// Lock says which fields a signature in this field locks; nil: none.
+	Lock *FieldLock
+}
+
+// A FieldLock becomes the signature field lock of a new field (ISO 32000-2, 12.7.5.5).
+type FieldLock struct {
+	pdf.Lock
+
+	// New lists the other fields of the same call of [Prepare], too, by the names
+	// they get.
+	New bool
 }
 
 // sigFlags says that the form has signatures and may only be appended to
@@ -41,9 +53,13 @@ func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string,
 	}
 	e := newEdit(f)
 	var refs []pdf.Ref
-	for _, name := range names {
+	for i, name := range names {
 		ref := e.Alloc()
-		e.Set(ref, widget(name, page.Ref))
+		lock, err := e.addLock(fields[i].Lock, names, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		e.Set(ref, widget(name, page.Ref, lock))
 		refs = append(refs, ref)
 	}
 	if err := e.addToForm(refs); err != nil {
@@ -108,12 +124,30 @@ func checkName(name string) error {
 	return nil
 }
 
+// addLock writes the lock of field i, in an object of its own as Table 235 demands,
+// and returns the entry that names it.
+func (e *edit) addLock(want *FieldLock, names []string, i int) (entry string, err error) {
+	if want == nil {
+		return "", nil
+	}
+	l := want.Lock
+	if want.New {
+		l.Fields = slices.Concat(l.Fields, names[:i], names[i+1:])
+	}
+	if err := l.Check(); err != nil {
+		return "", fmt.Errorf("pades: signature field %q: %w", names[i], err)
+	}
+	ref := e.Alloc()
+	e.Set(ref, fmt.Appendf(nil, "<< /Type /SigFieldLock %s >>", l.Entries()))
+	return fmt.Sprintf(" /Lock %s", ref), nil
+}
+
 // widget is a signature field merged with its invisible annotation: a zero
 // rectangle, flags Print and Locked, no appearance (ISO 32000-2, 12.7.5.5). An
 // empty appearance would make validators take a later update for form filling.
-func widget(name string, page pdf.Ref) []byte {
-	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect [0 0 0 0] /P %s >>",
-		pdf.TextString(name), page)
+func widget(name string, page pdf.Ref, lock string) []byte {
+	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect [0 0 0 0] /P %s%s >>",
+		pdf.TextString(name), page, lock)
 }
 
 // addToForm lists the fields in the form, touching as few objects as possible.

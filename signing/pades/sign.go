@@ -50,9 +50,13 @@ func Begin(in SignParams) (*Unsigned, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := in.File.FieldLock(field)
+	if err != nil {
+		return nil, err
+	}
 	e := newEdit(in.File)
 	sig := e.Alloc()
-	body, byteRange := sigDict(in)
+	body, byteRange := sigDict(in, lock)
 	e.Set(sig, body)
 	v := pdf.Change{Key: "V", Raw: []byte(sig.String())}
 	e.Set(field.Object.Ref, field.Object.Value.With(v))
@@ -90,12 +94,6 @@ func emptyField(in SignParams) (pdf.Field, error) {
 				Detail: fmt.Sprintf("the field %q is signed already", fd.Name),
 			}
 		}
-		if fd.Rules {
-			return fd, &pdf.RefusedError{
-				Reason: pdf.ReasonUnsupported,
-				Detail: fmt.Sprintf("the field %q prescribes how it must be signed (/Lock or /SV)", fd.Name),
-			}
-		}
 		return fd, in.File.CheckSigning(fd.Name, in.Certification)
 	}
 	var empty []string
@@ -116,7 +114,7 @@ const byteRangeWidth = 64
 // sigDict writes the signature dictionary (ISO 32000-2, Table 255; EN 319 142-1,
 // clause 6.3), with spaces where the byte range goes and /Contents last. It
 // returns the offset of the byte range, too.
-func sigDict(in SignParams) (body []byte, byteRange int) {
+func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
 	b := []byte("<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached")
 	b = fmt.Appendf(b, " /M (D:%s)", in.SigningTime.UTC().Format("20060102150405Z"))
 	for _, e := range []struct{ key, text string }{
@@ -126,16 +124,30 @@ func sigDict(in SignParams) (body []byte, byteRange int) {
 			b = fmt.Appendf(b, " /%s %s", e.key, pdf.TextString(e.text))
 		}
 	}
-	if in.Certification > 0 {
-		b = fmt.Appendf(b, " /Reference [<< /Type /SigRef /TransformMethod /DocMDP /TransformParams"+
-			" << /Type /TransformParams /P %d /V /1.2 >> >>]", in.Certification)
-	}
+	b = append(b, references(in, lock)...)
 	b = append(b, " /ByteRange "...)
 	byteRange = len(b)
 	b = append(b, bytes.Repeat([]byte{' '}, byteRangeWidth)...)
 	b = append(b, " /Contents <"...)
 	b = append(b, bytes.Repeat([]byte{'0'}, 2*in.Room)...)
 	return append(b, contentsEnd...), byteRange
+}
+
+// references writes what the signature forbids (ISO 32000-2, 12.8.2): by DocMDP if it
+// certifies, by FieldMDP if its field has a lock. Only FieldMDP needs /Data (Table 256).
+func references(in SignParams, lock *pdf.Lock) []byte {
+	if in.Certification == 0 && lock == nil {
+		return nil
+	}
+	const start = " << /Type /SigRef /TransformMethod /%s /TransformParams << /Type /TransformParams"
+	b := []byte(" /Reference [")
+	if in.Certification > 0 {
+		b = fmt.Appendf(b, start+" /P %d /V /1.2 >> >>", "DocMDP", in.Certification)
+	}
+	if lock != nil {
+		b = fmt.Appendf(b, start+" %s /V /1.2 >> /Data %s >>", "FieldMDP", lock.Entries(), in.File.Catalog().Ref)
+	}
+	return append(b, " ]"...)
 }
 
 // contentsEnd is what follows the digits of /Contents in the dictionary.

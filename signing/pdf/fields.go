@@ -1,5 +1,7 @@
 package pdf
 
+import "strings"
+
 const maxFields = 200_000
 
 // FieldKind says what a signature field holds.
@@ -18,7 +20,6 @@ type Field struct {
 	Object Object // the field dictionary
 	Kind   FieldKind
 	Signed bool
-	Rules  bool // it has a /Lock or a seed value (/SV)
 
 	// Of a signed field only:
 	Signature   Ref // the signature dictionary; zero if it is in the field
@@ -29,17 +30,10 @@ type Field struct {
 	Locks       []Lock
 }
 
-// A Lock says which fields a signature forbids to change (12.8.2.4, 12.7.5.5).
-type Lock struct {
-	Action string // All, Include or Exclude
-	Fields []string
-	Level  int // /P of a signature field lock: 1, 2, 3, or 0 if not given
-}
-
 // form is what one walk over the field tree learns.
 type form struct {
 	fields []Field
-	names  map[string]bool // all fully qualified names, inner nodes included
+	names  map[string]bool // true: all fully qualified names, inner nodes included
 }
 
 // AcroForm returns the interactive form dictionary (12.7.3), with the zero Ref
@@ -66,12 +60,14 @@ func (f *File) SignatureFields() ([]Field, error) {
 }
 
 // HasField reports whether a field of any type, or an inner node of the field
-// tree, has this fully qualified name.
+// tree, has this fully qualified name, or a name that goes on behind it with a full
+// stop, so that a lock that lists the name would list that field as well.
 func (f *File) HasField(name string) (bool, error) {
 	if err := f.readForm(); err != nil {
 		return false, err
 	}
-	return f.form.names[name], nil
+	_, ok := f.form.names[name]
+	return ok, nil
 }
 
 func (f *File) readForm() error {
@@ -240,17 +236,15 @@ func (w *formWalk) inherit(n *node) error {
 		return broken("two form fields have the name %q", n.name)
 	}
 	w.names[n.name] = true
+	if top, _, dotted := strings.Cut(n.name, "."); dotted && !w.names[top] {
+		w.names[top] = false // a full stop within /T, against 12.7.4.2
+	}
 	return nil
 }
 
 // signatureField reads one signature field and, if it is signed, its signature.
 func (w *formWalk) signatureField(n node) error {
 	fd := Field{Name: n.name, Object: n.obj}
-	lock, err := w.f.Resolve(n.obj.Value.Get("Lock"))
-	if err != nil {
-		return err
-	}
-	fd.Rules = !lock.IsNull() || !n.obj.Value.Get("SV").IsNull()
 	v, err := w.f.ResolveObject(n.obj.Value.Get("V"))
 	if err != nil {
 		return err
@@ -270,6 +264,10 @@ func (w *formWalk) signatureField(n node) error {
 	}
 	fd.Signed, fd.Signature = true, v.Ref
 	if err := w.f.readSignature(&fd, v); err != nil {
+		return err
+	}
+	lock, err := w.f.Resolve(n.obj.Value.Get("Lock"))
+	if err != nil {
 		return err
 	}
 	if lock.kind == Dict {

@@ -1,9 +1,6 @@
 package pdf
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // readSignature checks a signature dictionary (12.8.1) and fills in fd.
 func (f *File) readSignature(fd *Field, sig Object) error {
@@ -122,46 +119,6 @@ func level(p Value, fallback int) int {
 		return 1
 	}
 	return int(n)
-}
-
-// lock reads FieldMDP parameters or a signature field lock, which look alike.
-func (f *File) lock(d Value) (Lock, error) {
-	action, err := f.Resolve(d.Get("Action"))
-	if err != nil {
-		return Lock{}, err
-	}
-	p, err := f.Resolve(d.Get("P"))
-	if err != nil {
-		return Lock{}, err
-	}
-	names, err := f.Resolve(d.Get("Fields"))
-	if err != nil {
-		return Lock{}, err
-	}
-	l := Lock{Action: action.Name(), Level: level(p, 0)}
-	for _, it := range names.Items() {
-		s, err := f.Resolve(it)
-		if err != nil {
-			return l, err
-		}
-		l.Fields = append(l.Fields, s.Text())
-	}
-	return l, nil
-}
-
-// Covers reports whether the lock forbids changes of a field. A name stands for
-// everything below it; an unknown action covers every field.
-func (l Lock) Covers(name string) bool {
-	listed := slices.ContainsFunc(l.Fields, func(s string) bool {
-		return s == name || strings.HasPrefix(name, s+".")
-	})
-	switch l.Action {
-	case "Include":
-		return listed
-	case "Exclude":
-		return !listed
-	}
-	return true
 }
 
 // CheckSigning refuses, with [ReasonLocked], to sign the field name if a
