@@ -105,9 +105,9 @@ type Change struct {
 	// Handled are keys of inbound mails that this change consumes; each must be
 	// new in the store, or the change fails with ErrDuplicate.
 	Handled []string
-	// Tokens maps the hash of a reply token (32 bytes, in hex) to an opaque
-	// reference, normally "request/party". A token hash may be put again with
-	// the same reference.
+	// Tokens maps the hash of a reply token, or of something else that a mail may
+	// refer to (32 bytes, in hex), to an opaque reference, normally
+	// "request/party". A hash may be put again with the same reference.
 	Tokens map[string]string
 	Add    []Effect
 	Settle []Settle

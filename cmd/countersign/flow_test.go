@@ -669,3 +669,50 @@ func TestContradictoryLines(t *testing.T) {
 		t.Errorf("signers: %s", got)
 	}
 }
+
+// TestAnswerToOwnDraft: a sender who completes a draft by answering the mail in the own
+// Sent folder, instead of our question, is understood.
+func TestAnswerToOwnDraft(t *testing.T) {
+	tn := newTown(t)
+	tn.start()
+	m := contract()
+	raw := m.bytes()
+	tn.sendsRaw(ann, signAddress, raw)
+	tn.gets(ann, mailflow.LetterAsk)
+	tn.sends(outgoing{from: ann, to: signAddress, subject: "Re: " + m.subject, text: carlaSigns + "\r\n", inReplyTo: m.id})
+	tn.gets(ben, mailflow.LetterApprove)
+	tn.reaches(mailflow.StateApproving)
+}
+
+// TestThanks: an answer to a letter that asks for nothing begins no request.
+func TestThanks(t *testing.T) {
+	tn := newTown(t)
+	tn.start()
+	m := contract()
+	m.to = "sign+notice@" + demoDomain
+	tn.sends(m)
+	result := tn.gets(ann, mailflow.LetterResult)
+	tn.sends(outgoing{from: ann, to: signAddress, subject: "Re: " + result.Subject, text: "Thanks!\r\n", inReplyTo: result.MessageID})
+	tn.eventually("it is ignored", func() bool { return tn.counter("mails ignored: other") == 1 })
+	if n := len(tn.requests()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestTooLargeMailInThread: a mail of which only the header was fetched is no talk, as
+// nobody knows what it brings.
+func TestTooLargeMailInThread(t *testing.T) {
+	tn := newTown(t)
+	tn.configure("rules:\n", "limits: {pdf: 100KB, mail: 200KB}\nrules:\n")
+	tn.start()
+	m := contract(carlaSigns)
+	tn.sendsRaw(ann, signAddress, m.bytes())
+	tn.gets(ben, mailflow.LetterApprove)
+	large := contract(carlaSigns)
+	large.inReplyTo = m.id
+	large.files[0].data = append(samplePDF("Large"), bytes.Repeat([]byte("% padding\n"), 40_000)...)
+	tn.sends(large)
+	if ask := tn.gets(ann, mailflow.LetterAsk); !strings.Contains(ask.Text, "200 KB") {
+		t.Errorf("the letter does not tell the limit:\n%s", ask.Text)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"time"
 
 	"countersign/mailflow"
@@ -124,7 +123,12 @@ func (desk *Desk) commit(ctx context.Context, d mailflow.Decision, with store.Ch
 		change.Add = append(change.Add, ef)
 	}
 	change.Tokens = desk.tokens(d)
-	maps.Copy(change.Tokens, with.Tokens)
+	for key, ref := range with.Tokens {
+		if ref == newRequest {
+			ref = d.Next.ID + "/p0"
+		}
+		change.Tokens[key] = ref
+	}
 	change.Drop = append(change.Drop, d.Drop...)
 	if d.Next.ID != "" {
 		data, err := json.Marshal(d.Next)
@@ -163,9 +167,17 @@ func (desk *Desk) apply(ctx context.Context, c store.Change) error {
 	return errs[0]
 }
 
+// newRequest stands for the sender of the request that a change creates.
+const newRequest = "new"
+
+// threadKey is the index key of the Message-ID of a draft, or of a letter that asks
+// for nothing.
+func threadKey(id string) string { return mailflow.TokenHash("thread " + id) }
+
 // tokens lists what an answer to each new letter may carry: the reply token, or
 // the letter's Message-ID in its References; and, for a bounce, the tag of its
-// return path.
+// return path. Letters that ask for nothing are known too: an answer to one begins no
+// request.
 func (desk *Desk) tokens(d mailflow.Decision) map[string]string {
 	index := map[string]string{}
 	for _, ef := range d.Effects {
@@ -173,6 +185,9 @@ func (desk *Desk) tokens(d mailflow.Decision) map[string]string {
 			ref := d.Next.ID + "/" + l.Party
 			index[mailflow.TokenHash(desk.cfg.Secrets.Token(d.Next.ID, l.Party, l.TokenVersion))] = ref
 			index[mailflow.TokenHash(l.MessageID)] = ref
+		}
+		if l := ef.Letter; l != nil && !l.Token {
+			index[threadKey(l.MessageID)] = "letter"
 		}
 		if l := ef.Letter; l != nil && l.Bounce != "" {
 			index[mailflow.TokenHash(l.Bounce)] = ef.Key

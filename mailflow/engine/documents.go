@@ -35,7 +35,7 @@ func (e *Engine) read(a *arrival) *contents {
 // attach stores the documents of a draft.
 func (e *Engine) attach(a *arrival, c *contents) (err error) {
 	if !a.in.Truncated {
-		c.docs, c.problems, err = e.documents(a.msg)
+		c.docs, c.problems, err = e.documents(a.pdfs)
 	}
 	return err
 }
@@ -79,15 +79,9 @@ func merge(old, more []mailflow.Address) []mailflow.Address {
 // documents stores the PDFs of a draft, and says what is wrong with those that
 // cannot be taken. If one of them cannot, none is: a sender who mails three
 // documents wants three signed.
-func (e *Engine) documents(m *message.Message) ([]mailflow.Document, []mailflow.Problem, error) {
+func (e *Engine) documents(pdfs []*message.Part) ([]mailflow.Document, []mailflow.Problem, error) {
 	var docs []mailflow.Document
 	var problems []mailflow.Problem
-	var pdfs []*message.Part
-	for _, part := range m.Attachments {
-		if part.IsPDF() {
-			pdfs = append(pdfs, part)
-		}
-	}
 	if len(pdfs) > e.cfg.Limits.Documents {
 		return nil, []mailflow.Problem{{
 			Kind: mailflow.ProblemTooMany, Args: []string{fmt.Sprint(len(pdfs)), fmt.Sprint(e.cfg.Limits.Documents)},

@@ -117,6 +117,7 @@ type Timestamper interface {
 type Engine struct {
 	*Desk
 
+	raw     keyed // mails in work, by blob
 	mu      sync.Mutex
 	running map[string]bool // effects in work
 	// oneUse holds the one-use keys of intents made by this process; they are
@@ -157,4 +158,34 @@ func (e *Engine) Counters() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.Clone(e.counters)
+}
+
+// keyed lets one at a time work on what has the same key.
+type keyed struct {
+	mu   sync.Mutex
+	held map[string]chan struct{}
+}
+
+// lock waits for the key and returns what frees it.
+func (k *keyed) lock(key string) (unlock func()) {
+	for {
+		k.mu.Lock()
+		wait, busy := k.held[key]
+		if !busy {
+			if k.held == nil {
+				k.held = map[string]chan struct{}{}
+			}
+			done := make(chan struct{})
+			k.held[key] = done
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.held, key)
+				k.mu.Unlock()
+				close(done)
+			}
+		}
+		k.mu.Unlock()
+		<-wait
+	}
 }

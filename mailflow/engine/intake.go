@@ -47,7 +47,24 @@ type arrival struct {
 	key     string // dedupe key
 	verdict sender.Verdict
 	mail    mailflow.Mail
-	tags    []string // plus tags of the addresses that it was sent to
+	tags    []string        // plus tags of the addresses that it was sent to
+	pdfs    []*message.Part // its attachments that are PDFs
+}
+
+// noting remembers a failure of the disk. Whoever looks at a damaged or incomplete
+// mail must know whether the mail is at fault or the disk.
+type noting struct {
+	store.Blob
+	err error
+}
+
+// ReadAt implements io.ReaderAt.
+func (n *noting) ReadAt(p []byte, off int64) (int, error) {
+	k, err := n.Blob.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
 }
 
 // Receive handles one mail: it finds out what it is and who sent it, lets the core
@@ -69,36 +86,61 @@ func (e *Engine) Receive(ctx context.Context, in Inbound) (d Disposition, err er
 	if a.box.Name == "" {
 		return Done, fmt.Errorf("mail from unknown mailbox %q", in.Mailbox)
 	}
-	raw, err := e.cfg.Blobs.Open(string(in.Blob))
+	// Equal mails of two mailboxes are one blob: see forget.
+	defer e.raw.lock(string(in.Blob))()
+	blob, err := e.cfg.Blobs.Open(string(in.Blob))
 	if err != nil {
 		return Done, fmt.Errorf("reading a mail back: %w", err)
 	}
-	defer raw.Close()
+	defer blob.Close()
+	raw := &noting{Blob: blob}
 	a.msg, err = message.Parse(raw, raw.Size(), message.Limits{Size: e.cfg.Limits.Mail})
-	if err != nil {
+	if err != nil && raw.err == nil {
 		return SetAside, e.setAside(ctx, in, err)
 	}
-	key, err := a.msg.DedupeKey(in.Mailbox)
-	if err != nil {
+	if err == nil {
+		err = e.know(a)
+	}
+	if err = errors.Join(raw.err, err); err != nil {
 		return Done, fmt.Errorf("reading a mail back: %w", err)
+	}
+	return Done, e.take(ctx, a)
+}
+
+// know finds out what can be known of a mail by itself.
+func (e *Engine) know(a *arrival) error {
+	key, err := a.msg.DedupeKey(a.in.Mailbox)
+	if err != nil {
+		return err
 	}
 	// The mail's own date comes first, so that keys of one time lie together in
 	// the store; it is part of the mail and the same however often it comes.
 	a.key = "mail/" + a.msg.Date.UTC().Format("20060102") + "/" + key
 	a.verdict = sender.Judge(a.msg, a.box.Sender)
-	if seen, err := e.seen(ctx, a); err != nil || seen {
-		return Done, err
+	for _, part := range a.msg.Attachments {
+		if part.IsPDF() {
+			a.pdfs = append(a.pdfs, part)
+		}
 	}
-	err = e.handle(ctx, a)
-	if !errors.Is(err, store.ErrDuplicate) {
-		return Done, err
+	return nil
+}
+
+// take handles a mail once.
+func (e *Engine) take(ctx context.Context, a *arrival) error {
+	for range 2 {
+		if seen, err := e.seen(ctx, a); err != nil || seen {
+			if seen {
+				e.forget(ctx, a.in.Blob)
+			}
+			return err
+		}
+		// A copy of this mail may be faster, or, of two refused drafts of one
+		// sender, the other may: then this one is judged anew.
+		if err := e.handle(ctx, a); !errors.Is(err, store.ErrDuplicate) {
+			return err
+		}
 	}
-	// A copy of this mail was faster, or, of two refused drafts of one sender, the
-	// other was: then this one is judged anew.
-	if seen, err := e.seen(ctx, a); err != nil || seen {
-		return Done, err
-	}
-	return Done, e.handle(ctx, a)
+	return e.handle(ctx, a)
 }
 
 // seen reports whether a copy of the mail was handled before.
@@ -131,6 +173,7 @@ func (e *Engine) setAside(ctx context.Context, in Inbound, why error) error {
 	e.count("mails set aside")
 	e.cfg.Log.Warn("mail set aside", "mailbox", in.Mailbox, "mail", in.Blob, "why", why)
 	key := "unreadable/" + in.Mailbox + "/" + string(in.Blob)
+	defer e.forget(ctx, in.Blob) // it lies in the mailbox's folder for failures
 	if seen, err := e.cfg.Store.Handled(ctx, key); err != nil || seen {
 		return err
 	}
@@ -187,15 +230,25 @@ func (e *Engine) ignore(ctx context.Context, a *arrival, kind, why string) error
 		Detail: map[string]string{"mailbox": a.in.Mailbox, "mail": string(a.in.Blob), "kind": kind, "why": why},
 	}}}, store.Change{Handled: a.handled(false)})
 	if err == nil {
-		e.forget(a.in.Blob)
+		e.forget(ctx, a.in.Blob)
 	}
 	return err
 }
 
-// forget removes the raw bytes of a mail that no state names; they are still in the
-// mailbox. Or else strangers could fill the disk.
-func (e *Engine) forget(b mailflow.Blob) {
-	if err := e.cfg.Blobs.Remove(string(b)); err != nil {
+// blobKey is the index key of a raw mail that a state names.
+func blobKey(b mailflow.Blob) string { return mailflow.TokenHash("mail " + string(b)) }
+
+// keepRaw makes a change remember that it names a mail's raw bytes.
+func keepRaw(a *arrival) map[string]string { return map[string]string{blobKey(a.in.Blob): "mail"} }
+
+// forget removes the raw bytes of a mail, unless a state names them; they are still in
+// the mailbox. Or else strangers could fill the disk.
+func (e *Engine) forget(ctx context.Context, b mailflow.Blob) {
+	_, err := e.cfg.Store.Token(ctx, blobKey(b))
+	if errors.Is(err, store.ErrNotFound) {
+		err = e.cfg.Blobs.Remove(string(b))
+	}
+	if err != nil {
 		e.cfg.Log.Warn("an ignored mail stays on the disk", "mail", b, "error", err)
 	}
 }
@@ -245,7 +298,7 @@ func (e *Engine) answer(ctx context.Context, a *arrival, ref string) error {
 		return e.continued(ctx, a, r)
 	}
 	handled := a.handled(r.Terms.AcceptsAnswer(a.mail.Level))
-	return e.step(ctx, id, store.Change{Handled: handled}, func(r mailflow.Request) mailflow.EventBody {
+	return e.step(ctx, id, store.Change{Handled: handled, Tokens: keepRaw(a)}, func(r mailflow.Request) mailflow.EventBody {
 		return e.readAnswer(a, &r, party)
 	})
 }
@@ -302,12 +355,21 @@ func (e *Engine) sent(r *mailflow.Request, party string) (words string, dates []
 // draft handles a mail without a token: it may begin a request. Nothing of it is
 // stored before a rule admits its sender.
 func (e *Engine) draft(ctx context.Context, a *arrival) error {
-	talk, err := e.talk(ctx, a)
+	ref, err := e.thread(ctx, a)
 	if err != nil {
 		return err
 	}
-	if talk {
-		return e.ignore(ctx, a, "other", "it is an answer to somebody's draft, not to a letter of ours")
+	if id, ok := strings.CutSuffix(ref, "/p0"); ok { // it answers a draft
+		r, err := e.load(ctx, id)
+		if err != nil {
+			return err
+		}
+		if r.State == mailflow.StateAsking && mailflow.SameAddr(a.mail.From.Addr, r.Sender().Address.Addr) {
+			return e.continued(ctx, a, r)
+		}
+	}
+	if ref != "" && len(a.pdfs) == 0 && !a.in.Truncated {
+		return e.ignore(ctx, a, "other", "it answers a draft or a letter that asks for nothing, and brings no document")
 	}
 	c := e.read(a)
 	if out := e.cfg.Rules.Match(e.facts(a, c, mailflow.Request{})); out.Refused != "" {
@@ -317,7 +379,11 @@ func (e *Engine) draft(ctx context.Context, a *arrival) error {
 		return err
 	}
 	e.count("mails: draft")
-	return e.step(ctx, "", store.Change{Handled: a.handled(true), Tokens: draftThread(a)}, func(r mailflow.Request) mailflow.EventBody {
+	tokens := keepRaw(a)
+	if err := e.indexThread(ctx, a, tokens); err != nil {
+		return err
+	}
+	return e.step(ctx, "", store.Change{Handled: a.handled(true), Tokens: tokens}, func(r mailflow.Request) mailflow.EventBody {
 		f := e.facts(a, c, r)
 		return e.received(a, f, e.cfg.Rules.Match(f).Plan)
 	})
@@ -328,12 +394,16 @@ func (e *Engine) continued(ctx context.Context, a *arrival, r mailflow.Request) 
 	c := e.read(a)
 	if out := e.cfg.Rules.Named(r.Terms.Rule, e.facts(a, c, r)); out.Refused != "" {
 		e.cfg.Log.Warn("answer about a draft refused", "request", r.ID, "mail", a.in.Blob, "level", a.mail.Level, "sender", a.verdict.Why, "why", out.Refused)
-		return e.ignore(ctx, a, "other", "the rule does not take drafts from this sender, or not so proven")
+		// The core tells the sender, at the address it knows, that an answer came
+		// whose sender is not proven.
+		return e.step(ctx, r.ID, store.Change{Handled: a.handled(false), Tokens: keepRaw(a)}, func(mailflow.Request) mailflow.EventBody {
+			return mailflow.AnswerReceived{Mail: a.mail, Party: "p0", Command: mailflow.CommandNone}
+		})
 	}
 	if err := e.attach(a, c); err != nil {
 		return err
 	}
-	return e.step(ctx, r.ID, store.Change{Handled: a.handled(true)}, func(r mailflow.Request) mailflow.EventBody {
+	return e.step(ctx, r.ID, store.Change{Handled: a.handled(true), Tokens: keepRaw(a)}, func(r mailflow.Request) mailflow.EventBody {
 		f := e.facts(a, c, r)
 		return e.received(a, f, e.cfg.Rules.Named(r.Terms.Rule, f).Plan)
 	})
@@ -351,33 +421,34 @@ func (e *Engine) received(a *arrival, f rules.Facts, plan mailflow.Plan) mailflo
 	}
 }
 
-// threadKey is the index key of a draft's own Message-ID.
-func threadKey(id string) string { return mailflow.TokenHash("draft " + id) }
-
-// draftThread remembers a draft's Message-ID, so that colleagues who answer it to all
-// begin no request of their own.
-func draftThread(a *arrival) map[string]string {
+// indexThread remembers a draft's Message-ID, so that those who answer it to all begin
+// no request of their own. The reference is filled in by commit, which knows the new
+// request. A Message-ID that is known already stays with its first draft.
+func (e *Engine) indexThread(ctx context.Context, a *arrival, tokens map[string]string) error {
 	if a.mail.MessageID == "" {
 		return nil
 	}
-	return map[string]string{threadKey(a.mail.MessageID): "draft"}
+	key := threadKey(a.mail.MessageID)
+	_, err := e.cfg.Store.Token(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		tokens[key] = newRequest
+		return nil
+	}
+	return err
 }
 
-// talk reports whether a mail only talks about a draft: it answers one and brings no
-// document of its own.
-func (e *Engine) talk(ctx context.Context, a *arrival) (bool, error) {
-	if slices.ContainsFunc(a.msg.Attachments, (*message.Part).IsPDF) {
-		return false, nil
-	}
+// thread returns what a mail answers, by the Message-IDs it refers to: "<request>/p0"
+// for a draft, something else for a letter that asks for nothing, "" for neither.
+func (e *Engine) thread(ctx context.Context, a *arrival) (string, error) {
 	for _, id := range slices.Concat(a.msg.InReplyTo, a.msg.References) {
-		switch _, err := e.cfg.Store.Token(ctx, threadKey(id)); {
+		switch ref, err := e.cfg.Store.Token(ctx, threadKey(id)); {
 		case err == nil:
-			return true, nil
+			return ref, nil
 		case !errors.Is(err, store.ErrNotFound):
-			return false, err
+			return "", err
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // refuse handles a draft that no rule admits. A proven sender of one of our own
@@ -401,7 +472,7 @@ func (e *Engine) refuse(ctx context.Context, a *arrival, out rules.Outcome) erro
 	d := mailflow.Refuse(a.mail, a.box.Address, ev, e.cfg.Now())
 	err = e.commit(ctx, d, store.Change{Handled: append(a.handled(false), told)})
 	if err == nil {
-		e.forget(a.in.Blob)
+		e.forget(ctx, a.in.Blob)
 	}
 	return err
 }

@@ -305,8 +305,17 @@ func (r *reader) attributions(ls []line) {
 				break
 			}
 			got, ok := r.attribution(ls[start:end])
-			if ok && (found == end || got.date && len(r.in.Dates) > 0) {
+			if !ok {
+				continue
+			}
+			if start < end-1 && !strings.ContainsFunc(ls[start].raw, unicode.IsDigit) && !r.phrase(unmarked(ls[start])).us {
+				break
+			}
+			if found == end || got.date && len(r.in.Dates) > 0 {
 				found = start
+			}
+			if got.date {
+				break // it is whole
 			}
 		}
 		for i := found; i < end; i++ {

@@ -280,3 +280,22 @@ func TestConditionsCorpus(t *testing.T) {
 	}
 	t.Logf("%d answers with a condition, %d without understood", n, understood)
 }
+
+// A single word above an attribution was typed, whatever else it may mean.
+func TestWordAboveAttribution(t *testing.T) {
+	for _, tc := range []struct{ word, attribution string }{
+		{"Nie", "W dniu 22.11.2026 o 12:15, Countersign napisał:"},
+		{"Ne", "Dne 22.11.2026 v 12:15 Countersign napsal:"},
+		{"Friday", "On 22 Nov 2026, at 12:15, Countersign <sign@corp.test> wrote:"},
+		{":)", "On 22 Nov 2026, at 12:15, Countersign <sign@corp.test> wrote:"},
+	} {
+		mail := "APPROVE\n" + tc.word + "\n" + tc.attribution + "\n> " + strings.ReplaceAll(strings.TrimSpace(letter), "\n", "\n> ") + "\n"
+		if a := Read(answerTo(mail, "")); obeyed(a.Command) {
+			t.Errorf("%s although %q was typed", a.Command, tc.word)
+		}
+		plain := strings.Replace(mail, tc.word+"\n", "", 1)
+		if a := Read(answerTo(plain, "")); a.Command != mailflow.CommandApprove {
+			t.Errorf("%s without it: %s", a.Command, tc.attribution)
+		}
+	}
+}

@@ -25,7 +25,7 @@
 //	foreign   request, zero byte, effect key → 1, for the effects whose key
 //	          does not begin with "<request>/"
 //	handled   key of an inbound mail → 1
-//	tokens    hash of a reply token → reference
+//	tokens    hash of a reply token, or of another reference → what it refers to
 //	audit     index (8 bytes) → time (12 bytes), request, rest: data
 //	hashes    index of tlog.StoredHashIndex (8 bytes) → hash (32 bytes)
 //
