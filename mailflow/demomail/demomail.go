@@ -30,6 +30,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
@@ -196,6 +197,17 @@ func (s *Server) Down(svc Service) error {
 	return l.close()
 }
 
+// listenAgain listens; a port that somebody's passing connection holds is waited for.
+func listenAgain(addr string) (ln net.Listener, err error) {
+	for range 60 {
+		if ln, err = net.Listen("tcp", addr); !errors.Is(err, syscall.EADDRINUSE) {
+			return ln, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return ln, err
+}
+
 // Up opens a service again, on the port it had.
 func (s *Server) Up(svc Service) error {
 	s.mu.Lock()
@@ -203,7 +215,7 @@ func (s *Server) Up(svc Service) error {
 	if _, ok := s.running[svc]; ok {
 		return nil
 	}
-	ln, err := net.Listen("tcp", s.addrs[svc])
+	ln, err := listenAgain(s.addrs[svc])
 	if err != nil {
 		return fmt.Errorf("demo mail: %w", err)
 	}

@@ -34,13 +34,29 @@ func (s *Server) serveIMAP(ln net.Listener) func() error {
 // serve runs a service in the background; the returned function ends it and waits.
 func serve(ln net.Listener, run func(net.Listener) error, stop func() error) func() error {
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = run(ln) }) // it ends with an error only because it was closed
+	l := &announcing{Listener: ln, accepting: make(chan struct{})}
+	wg.Go(func() { _ = run(l) }) // it ends with an error only because it was closed
 	return func() error {
+		// The libraries' Close races with a Serve that has not begun.
+		<-l.accepting
 		err := stop()
-		ln.Close() // if run had not got to know it yet
+		ln.Close()
 		wg.Wait()
 		return err
 	}
+}
+
+// announcing is a listener that tells when it is first asked for a connection.
+type announcing struct {
+	net.Listener
+	once      sync.Once
+	accepting chan struct{}
+}
+
+// Accept implements net.Listener.
+func (a *announcing) Accept() (net.Conn, error) {
+	a.once.Do(func() { close(a.accepting) })
+	return a.Listener.Accept()
 }
 
 // session is the library's session with another IDLE: the library forgets to announce

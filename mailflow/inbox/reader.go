@@ -157,7 +157,7 @@ func (r *Reader) patience(s *session, next time.Time) time.Duration {
 // look goes through all mails that are not done: first those that never failed, then
 // the others. It returns when the next failed mail is due, and how many were new.
 func (r *Reader) look(ctx context.Context, s *session, h Handler) (next time.Time, fresh int, err error) {
-	if err := r.markAll(s); err != nil {
+	if err := r.markLeftOver(s); err != nil {
 		return next, 0, err
 	}
 	found, err := s.search()
@@ -194,6 +194,27 @@ func (r *Reader) look(ctx context.Context, s *session, h Handler) (next time.Tim
 		st.LastLook, st.LastError, st.LastErrorAt, st.Failing = time.Now(), "", time.Time{}, failing
 	})
 	return next, fresh, nil
+}
+
+// markLeftOver writes the marks that a lost connection left open. What became of its
+// last command is not known: mails that are gone were moved, and are not to be moved
+// again, as servers answer that in ways that end the connection.
+func (r *Reader) markLeftOver(s *session) error {
+	for _, v := range []Verdict{Done, SetAside} {
+		set := r.ledger.takePending(v)
+		if len(set) == 0 {
+			continue
+		}
+		left, err := s.remaining(set)
+		if err != nil {
+			r.ledger.putBack(v, set)
+			return err
+		}
+		if len(left) > 0 {
+			r.ledger.putBack(v, left)
+		}
+	}
+	return r.markAll(s)
 }
 
 // markAll writes all marks that are due.
