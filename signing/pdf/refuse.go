@@ -26,6 +26,8 @@ const (
 	ReasonSignature Reason = "signature"
 	// ReasonXFA: the file is a dynamic XFA form; its look is made by a program.
 	ReasonXFA Reason = "xfa"
+	// ReasonUnsigned: there is no signature whose life could be extended.
+	ReasonUnsigned Reason = "unsigned"
 	// ReasonUnsupported: legal, but not handled by this package.
 	ReasonUnsupported Reason = "unsupported"
 )
@@ -62,6 +64,8 @@ func (r Reason) words() (what, todo string) {
 		return "a signature already in this PDF is damaged", "ask for the original file, without later changes"
 	case ReasonXFA:
 		return "this PDF is a dynamic form (XFA)", "print it as a new PDF and send that"
+	case ReasonUnsigned:
+		return "this PDF has no signature yet", "sign it first"
 	case ReasonUnsupported:
 		return "this PDF uses something that cannot be signed here", saveAgain
 	default:

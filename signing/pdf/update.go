@@ -48,6 +48,13 @@ func (u *Update) Set(ref Ref, body []byte) {
 	u.objs = append(u.objs, updated{ref: ref, body: body})
 }
 
+// SetStream gives the object ref a stream: entries are those of its dictionary,
+// without the brackets and /Length (7.3.8).
+func (u *Update) SetStream(ref Ref, entries, data []byte) {
+	body := fmt.Appendf(nil, "<< %s /Length %d >>\nstream\n", entries, len(data))
+	u.Set(ref, append(append(body, data...), "\nendstream"...))
+}
+
 // Finish lays the update out and returns the bytes to append to the file.
 func (u *Update) Finish() ([]byte, error) {
 	if len(u.objs) == 0 {
