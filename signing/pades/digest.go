@@ -54,7 +54,7 @@ func (h *hashes) document(u *Unsigned) ([]byte, error) {
 func clone(h hash.Hash) (hash.Hash, error) {
 	c, ok := h.(hash.Cloner)
 	if !ok {
-		return nil, errors.New("pades: this SHA-256 cannot be cloned")
+		return nil, errors.New("pades: a hash that cannot be cloned")
 	}
 	return c.Clone()
 }

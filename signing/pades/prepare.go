@@ -143,11 +143,12 @@ func (e *edit) addLock(want *FieldLock, names []string, i int) (entry string, er
 }
 
 // widget is a signature field merged with its invisible annotation: a zero
-// rectangle, flags Print and Locked, no appearance (ISO 32000-2, 12.7.5.5). An
+// rectangle, flags Print and Locked, no appearance (ISO 32000-2, 12.7.5.5), and more
+// entries, each after a space. An
 // empty appearance would make validators take a later update for form filling.
-func widget(name string, page pdf.Ref, lock string) []byte {
+func widget(name string, page pdf.Ref, more string) []byte {
 	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect [0 0 0 0] /P %s%s >>",
-		pdf.TextString(name), page, lock)
+		pdf.TextString(name), page, more)
 }
 
 // addToForm lists the fields in the form, touching as few objects as possible.

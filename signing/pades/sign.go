@@ -127,10 +127,15 @@ func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
 	b = append(b, references(in, lock)...)
 	b = append(b, " /ByteRange "...)
 	byteRange = len(b)
+	return withGap(b, in.Room), byteRange
+}
+
+// withGap ends a signature dictionary: spaces where the byte range goes, and /Contents.
+func withGap(b []byte, room int) []byte {
 	b = append(b, bytes.Repeat([]byte{' '}, byteRangeWidth)...)
 	b = append(b, " /Contents <"...)
-	b = append(b, bytes.Repeat([]byte{'0'}, 2*in.Room)...)
-	return append(b, contentsEnd...), byteRange
+	b = append(b, bytes.Repeat([]byte{'0'}, 2*room)...)
+	return append(b, contentsEnd...)
 }
 
 // references writes what the signature forbids (ISO 32000-2, 12.8.2): by DocMDP if it

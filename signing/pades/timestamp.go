@@ -1,0 +1,266 @@
+package pades
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"countersign/signing/pdf"
+	"countersign/signing/revocation"
+)
+
+// ErrNothingToAdd: the file has all of the validation data, and no timestamp is wanted.
+var ErrNothingToAdd = errors.New("the PDF has all of this validation data already")
+
+// ExtendParams says what to add to a signed file.
+type ExtendParams struct {
+	File    *pdf.File
+	Digests *Digests        // of File, from HashRanges
+	Data    revocation.Data // what the file has of it is left out
+	Room    int             // bytes of timestamp token that must fit; 0: no document timestamp
+}
+
+// An Extension is an increment that adds validation data to a signed file and, if it
+// has a gap, a document timestamp, which lacks only its token. It is plain data and
+// rebuilds the file from its base, byte for byte. Without a gap, Head is all of it and
+// Field, Hash, Digest and Tail are empty.
+type Extension struct {
+	Unsigned
+	// Values are SHA-256 and kind of all that the file's Document Security Store
+	// must hold afterwards.
+	Values [][]byte `json:"values,omitempty"`
+	Added  Counts   `json:"added"`
+}
+
+// Counts says how much validation data an extension adds.
+type Counts struct {
+	Certs int `json:"certs"`
+	OCSPs int `json:"ocsps"`
+	CRLs  int `json:"crls"`
+}
+
+// Extend lays out one increment with validation data (EN 319 142-1, clause 5.4.2) and a
+// document timestamp in a field of its own (clause 5.4.3). With nothing to add it fails
+// with ErrNothingToAdd.
+func Extend(in ExtendParams) (*Extension, error) {
+	if in.Room < 0 || in.Room > maxRoom {
+		return nil, fmt.Errorf("pades: cannot reserve %d bytes for a timestamp", in.Room)
+	}
+	if err := in.File.CheckExtending(); err != nil {
+		return nil, err
+	}
+	x := &Extension{Unsigned: Unsigned{BaseSize: in.File.Size(), BaseSHA256: hex.EncodeToString(in.Digests.whole.Sum(nil))}}
+	var err error
+	if x.Values, err = keys(in.Data); err != nil {
+		return nil, err
+	}
+	e := newEdit(in.File)
+	added, err := e.addDSS(in.Data)
+	if err != nil {
+		return nil, err
+	}
+	x.Added = Counts{len(added.Certs), len(added.OCSPs), len(added.CRLs)}
+	if in.Room == 0 {
+		if x.Added == (Counts{}) {
+			return nil, ErrNothingToAdd
+		}
+		x.Head, err = e.finish()
+		return x, err
+	}
+	return x, x.addTimestamp(e, in)
+}
+
+// addTimestamp completes the edit with the timestamp and lays it out.
+func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
+	name, err := freshName(in.File, "DocTimeStamp")
+	if err != nil {
+		return err
+	}
+	page, err := in.File.FirstPage()
+	if err != nil {
+		return err
+	}
+	field, sig := e.Alloc(), e.Alloc()
+	e.Set(field, widget(name, page.Ref, " /V "+sig.String()))
+	body, byteRange := timestampDict(in.Room)
+	e.Set(sig, body)
+	if err := e.addToForm([]pdf.Ref{field}); err != nil {
+		return err
+	}
+	if err := e.addToPage(page, []pdf.Ref{field}); err != nil {
+		return err
+	}
+	increment, err := e.finish()
+	if err != nil {
+		return err
+	}
+	at := int(e.Offset(sig) - in.File.Size())
+	u := cut(SignParams{File: in.File, Field: name, Hash: crypto.SHA256, Room: in.Room}, increment, at+len(body))
+	u.putByteRange(at + byteRange)
+	u.BaseSHA256 = x.BaseSHA256
+	x.Unsigned = *u
+	base, err := clone(in.Digests.whole)
+	if err != nil {
+		return err
+	}
+	x.Digest, err = (&hashes{base: base}).document(u)
+	return err
+}
+
+// freshName returns a name that no field has. Locks do not matter: they forbid to change
+// fields, and a document timestamp only adds one.
+func freshName(f *pdf.File, stem string) (string, error) {
+	name := stem
+	for n := 2; ; n++ {
+		has, err := f.HasField(name)
+		if err != nil || !has {
+			return name, err
+		}
+		name = fmt.Sprintf("%s_%d", stem, n)
+	}
+}
+
+// timestampDict writes the dictionary of a document timestamp (EN 319 142-1, clause
+// 5.4.3), laid out as [sigDict] does it.
+func timestampDict(room int) (body []byte, byteRange int) {
+	b := []byte("<< /Type /DocTimeStamp /Filter /Adobe.PPKLite /SubFilter /ETSI.RFC3161 /ByteRange ")
+	byteRange = len(b)
+	return withGap(b, room), byteRange
+}
+
+// Timestamped tells whether the increment has a document timestamp.
+func (x *Extension) Timestamped() bool { return x.GapHex > 0 }
+
+func (x *Extension) check() error {
+	if x.Timestamped() {
+		return x.Unsigned.check()
+	}
+	if len(x.Head) == 0 || len(x.Tail) > 0 || x.BaseSize < 1 {
+		return errors.New("pades: the stored increment with validation data is damaged")
+	}
+	return nil
+}
+
+// Write writes the extended file, as [Unsigned.Write] does; token is nil if there is no
+// document timestamp.
+func (x *Extension) Write(w io.Writer, base io.ReaderAt, token []byte) (sum [32]byte, size int64, err error) {
+	if err := x.check(); err != nil {
+		return sum, 0, err
+	}
+	if x.Timestamped() {
+		return x.Unsigned.Write(w, base, token)
+	}
+	if token != nil {
+		return sum, 0, errors.New("pades: a timestamp for an increment that has no place for one")
+	}
+	h := sha256.New()
+	out := io.MultiWriter(h, w)
+	if err := copyBase(out, io.NewSectionReader(base, 0, x.BaseSize), x.BaseSize); err != nil {
+		return sum, 0, err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != x.BaseSHA256 {
+		return sum, 0, fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrChanged, got, x.BaseSHA256)
+	}
+	if _, err := out.Write(x.Head); err != nil {
+		return sum, 0, fmt.Errorf("write the extended PDF: %w", err)
+	}
+	return [32]byte(h.Sum(nil)), x.Size(), nil
+}
+
+// Check reads a finished file back and returns the padded token in its gap, nil if it
+// has none. It fails with ErrResult unless the file is base and increment, to the
+// byte, a strict reader finds all validation data in it and the timestamp over the
+// whole file, and every signature of the base is where it was.
+func (x *Extension) Check(result io.ReaderAt, size int64) (token []byte, err error) {
+	if err := x.check(); err != nil {
+		return nil, err
+	}
+	if x.Timestamped() {
+		token, err = x.Unsigned.Check(result, size)
+	} else {
+		err = x.checkPlain(result, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := pdf.Open(result, size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	if err := x.checkStore(f); err != nil {
+		return nil, err
+	}
+	return token, x.checkFields(f, result)
+}
+
+// checkPlain compares base and increment where there is no gap.
+func (x *Extension) checkPlain(result io.ReaderAt, size int64) error {
+	if size != x.Size() {
+		return fmt.Errorf("%w: it has %d bytes, not %d", ErrResult, size, x.Size())
+	}
+	h := sha256.New()
+	if err := copyBase(h, io.NewSectionReader(result, 0, x.BaseSize), x.BaseSize); err != nil {
+		return err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != x.BaseSHA256 {
+		return fmt.Errorf("%w: it does not begin with the document that was to be extended", ErrResult)
+	}
+	_, err := x.checkIncrement(result)
+	return err
+}
+
+// checkStore fails unless the store holds all it must.
+func (x *Extension) checkStore(f *pdf.File) error {
+	d, err := openDSS(f)
+	have := map[string]bool{}
+	if err == nil {
+		err = d.each(f, func(kind int, value []byte) {
+			k := key(kind, value)
+			have[string(k[:])] = true
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	for _, k := range x.Values {
+		if !have[string(k)] {
+			return fmt.Errorf("%w: validation data is missing", ErrResult)
+		}
+	}
+	return nil
+}
+
+// checkFields fails unless the signatures of the base are what they were, and the new
+// timestamp is all that came to them.
+func (x *Extension) checkFields(f *pdf.File, result io.ReaderAt) error {
+	base, err := pdf.Open(io.NewSectionReader(result, 0, x.BaseSize), x.BaseSize)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	before, err := base.SignatureFields()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	after, err := f.SignatureFields()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	if x.Timestamped() {
+		after = slices.DeleteFunc(slices.Clone(after), func(fd pdf.Field) bool {
+			return fd.Name == x.Field && fd.Kind == pdf.TimestampField
+		})
+	}
+	same := slices.EqualFunc(before, after, func(a, b pdf.Field) bool {
+		return a.Name == b.Name && a.Kind == b.Kind && a.Signed == b.Signed && a.Signature == b.Signature &&
+			a.ByteRange == b.ByteRange && bytes.Equal(a.ContentsHex, b.ContentsHex)
+	})
+	if !same {
+		return fmt.Errorf("%w: its earlier signatures are not what they were", ErrResult)
+	}
+	return nil
+}
