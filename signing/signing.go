@@ -11,7 +11,12 @@
 // closed: what they do not return nil for must not be released.
 //
 // The signatures are PAdES (ETSI EN 319 142-1) of level B-B, or B-T if Finish is
-// given a timestamp token over the signature value.
+// given a timestamp token over the signature value. For the levels B-LT and B-LTA, and
+// again before the last timestamp's certificate ends, a signed file is extended:
+//
+//	Subjects       what in the file needs evidence; SubjectsOf: the same for one new signature
+//	NewExtension   lays out validation data and document timestamp
+//	FinishExtension, CheckExtension   as Finish and Check
 //
 // The package reads no clock and does no I/O but through its arguments; it
 // imports neither net nor os.
@@ -21,6 +26,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -78,6 +84,7 @@ type Params struct {
 	SigningTime   time.Time
 	Chain         []*x509.Certificate // of the key that will sign, its certificate first
 	TokenRoom     int                 // bytes for the timestamp token; 0: none
+	PSS           bool                // RSA keys: RSASSA-PSS (RFC 4056) instead of PKCS #1 v1.5
 
 	Name, Reason, Location, ContactInfo string // left out if empty
 }
@@ -91,6 +98,7 @@ type Intent struct {
 	Chain         [][]byte  `json:"chain"`        // DER certificates, the signer's first
 	SignedAttrs   []byte    `json:"signed_attrs"` // DER SET OF, the message that is signed
 	Room          int       `json:"room"`         // largest CMS in bytes
+	PSS           bool      `json:"pss,omitempty"`
 }
 
 // NewIntent lays the signature out, without any key. The base is read once.
@@ -123,7 +131,7 @@ func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
 	}
 	in := Intent{
 		Unsigned: *u, Certification: p.Certification, SigningTime: p.SigningTime.UTC(),
-		SignedAttrs: attrs, Room: room,
+		SignedAttrs: attrs, Room: room, PSS: p.PSS,
 	}
 	for _, c := range p.Chain {
 		in.Chain = append(in.Chain, c.Raw)
@@ -131,12 +139,16 @@ func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
 	return in, nil
 }
 
-// checkChain refuses a signing time at which the certificate does not hold.
+// checkChain refuses a signing time at which the certificate does not hold, and a
+// padding that its key has not.
 func checkChain(p Params) error {
 	if len(p.Chain) == 0 {
 		return errors.New("signing: no certificate to sign with")
 	}
 	c := p.Chain[0]
+	if _, ok := c.PublicKey.(*rsa.PublicKey); p.PSS && !ok {
+		return fmt.Errorf("signing: RSASSA-PSS was asked for, but the key of %q is no RSA key", c.Subject)
+	}
 	if p.SigningTime.Before(c.NotBefore) || p.SigningTime.After(c.NotAfter) {
 		return fmt.Errorf("signing: the certificate of %q holds from %s to %s, not at %s", c.Subject,
 			c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339),
@@ -147,16 +159,10 @@ func checkChain(p Params) error {
 
 // signedData checks a stored intent for consistency and returns the CMS parts.
 func (in *Intent) signedData() (cms.SignedData, error) {
-	d := cms.SignedData{Attrs: in.SignedAttrs, Hash: in.Hash}
-	for _, der := range in.Chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return d, fmt.Errorf("signing: certificate in a stored intent: %w", err)
-		}
-		d.Chain = append(d.Chain, c)
-	}
-	if len(d.Chain) == 0 {
-		return d, errors.New("signing: a stored intent without a certificate")
+	d := cms.SignedData{Attrs: in.SignedAttrs, Hash: in.Hash, PSS: in.PSS}
+	var err error
+	if d.Chain, err = in.chain(); err != nil {
+		return d, err
 	}
 	want, err := cms.SignedAttributes(cms.AttrParams{Digest: in.Digest, Hash: in.Hash, Chain: d.Chain})
 	if err != nil {
@@ -166,6 +172,22 @@ func (in *Intent) signedData() (cms.SignedData, error) {
 		return d, errors.New("signing: a stored intent whose bytes to sign do not belong to its document")
 	}
 	return d, nil
+}
+
+// chain returns the stored certificates, at least one.
+func (in *Intent) chain() ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for _, der := range in.Chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("signing: certificate in a stored intent: %w", err)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("signing: a stored intent without a certificate")
+	}
+	return out, nil
 }
 
 // Finish writes the signed file: the base, checked against the intent while it is
