@@ -181,4 +181,3 @@ func keep(t testing.TB, name string, b []byte) {
 		check(t, os.WriteFile(filepath.Join(dir, strings.ReplaceAll(t.Name()+"-"+name, "/", "-")+".pdf"), b, 0o600))
 	}
 }
-
