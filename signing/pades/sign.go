@@ -72,9 +72,10 @@ func Begin(in SignParams) (*Unsigned, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := int(e.Offset(sig) - in.File.Size())
-	out := cut(in, increment, at+len(body))
-	out.putByteRange(at + byteRange)
+	// From its end: in an encrypted file the strings before the byte range have grown.
+	end := int(e.End(sig) - in.File.Size())
+	out := cut(in, increment, end)
+	out.putByteRange(end - len(body) + byteRange)
 	return out, out.digest(in.File.Reader())
 }
 
@@ -108,11 +109,15 @@ func emptyField(in SignParams) (pdf.Field, error) {
 	return pdf.Field{}, fmt.Errorf("the PDF has no signature field %q; those it has are %s", in.Field, strings.Join(empty, ", "))
 }
 
-// byteRangeWidth holds "[0 a b c]" with numbers of up to 19 digits.
+// byteRangeWidth holds "[0 a b c]" with numbers of up to 19 digits. What is not needed
+// is filled with spaces.
 const byteRangeWidth = 64
 
+// noByteRange stands where the byte range goes.
+const noByteRange = "[0 0 0 0]"
+
 // sigDict writes the signature dictionary (ISO 32000-2, Table 255; EN 319 142-1,
-// clause 6.3), with spaces where the byte range goes and /Contents last. It
+// clause 6.3), with room where the byte range goes and /Contents last. It
 // returns the offset of the byte range, too.
 func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
 	b := []byte("<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached")
@@ -130,9 +135,9 @@ func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
 	return withGap(b, in.Room), byteRange
 }
 
-// withGap ends a signature dictionary: spaces where the byte range goes, and /Contents.
+// withGap ends a signature dictionary: room where the byte range goes, and /Contents.
 func withGap(b []byte, room int) []byte {
-	b = append(b, bytes.Repeat([]byte{' '}, byteRangeWidth)...)
+	b = fmt.Appendf(b, "%-*s", byteRangeWidth, noByteRange)
 	b = append(b, " /Contents <"...)
 	b = append(b, bytes.Repeat([]byte{'0'}, 2*room)...)
 	return append(b, contentsEnd...)

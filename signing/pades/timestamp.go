@@ -99,9 +99,9 @@ func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
 	if err != nil {
 		return err
 	}
-	at := int(e.Offset(sig) - in.File.Size())
-	u := cut(SignParams{File: in.File, Field: name, Hash: crypto.SHA256, Room: in.Room}, increment, at+len(body))
-	u.putByteRange(at + byteRange)
+	end := int(e.End(sig) - in.File.Size())
+	u := cut(SignParams{File: in.File, Field: name, Hash: crypto.SHA256, Room: in.Room}, increment, end)
+	u.putByteRange(end - len(body) + byteRange)
 	u.BaseSHA256 = x.BaseSHA256
 	x.Unsigned = *u
 	base, err := clone(in.Digests.whole)

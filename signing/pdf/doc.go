@@ -12,7 +12,11 @@
 // to disagree on, and what must not be changed any more is refused with a
 // [RefusedError] whose text can be sent to the person who sent the file. Errors
 // of the underlying reader are returned as they are and are no refusals. Every
-// loop, depth, count and decompressed size is bounded. Encrypted files are refused.
+// loop, depth, count and decompressed size is bounded.
+//
+// Encrypted files are read and extended if the standard security handler opens them with
+// the empty user password and their author does not forbid it (7.6). Callers see plain
+// strings and give plain strings; Update encrypts.
 //
 // Clause numbers in this package are those of ISO 32000-2:2020.
 package pdf

@@ -17,6 +17,7 @@ type File struct {
 	sections  []*section
 	index     []segment // which section speaks for which object
 	maxObject uint32
+	crypt     *encryption // nil: the file is not encrypted
 	catalog   Object
 	warnings  []string
 	irregular string // why common readers would repair the file; empty if they would not
@@ -29,8 +30,8 @@ type File struct {
 	form     *form // the fields, once read
 }
 
-// Open reads the structure of a PDF: header, tail, cross-reference chain and
-// catalog. It refuses what cannot be signed with a [RefusedError].
+// Open reads the structure of a PDF: header, tail, cross-reference chain, encryption
+// and catalog. It refuses what cannot be signed with a [RefusedError].
 func Open(r io.ReaderAt, size int64) (*File, error) {
 	f := &File{r: r, size: size}
 	if err := f.readHeader(); err != nil {
@@ -44,10 +45,8 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if err := f.readChain(start); err != nil {
 		return nil, err
 	}
-	for _, s := range f.sections {
-		if !s.trailer.Get("Encrypt").IsNull() {
-			return nil, refuse(ReasonEncrypted, "it is encrypted")
-		}
+	if err := f.readEncryption(); err != nil {
+		return nil, err
 	}
 	return f, f.readCatalog()
 }

@@ -161,7 +161,10 @@ func (f *File) Object(ref Ref) (Object, error) {
 			return Object{}, broken("object %d %d stands where the cross-reference table promises %d %d",
 				o.Ref.Num, o.Ref.Gen, ref.Num, ref.Gen)
 		}
-		return o, err
+		if err != nil {
+			return o, err
+		}
+		return f.crypt.plain(o)
 	case inStream:
 		if ref.Gen != 0 {
 			return null, nil

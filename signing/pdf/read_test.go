@@ -104,7 +104,6 @@ func refusals() map[string]struct {
 		"raw xref bomb":    {nested(3, 1<<20), ReasonTooLarge},
 		"packed too many":  {crowded(), ReasonBroken},
 		"cut off":          {good[:len(good)-30], ReasonBroken},
-		"encrypted":        {doc("", "/Encrypt 9 0 R"), ReasonEncrypted},
 		"no root":          {edit("/Root 1 0 R", "/Rood 1 0 R"), ReasonBroken},
 		"root is a page":   {edit("/Root 1 0 R", "/Root 3 0 R"), ReasonBroken},
 		"object number":    {edit("\n1 0 obj", "\n4 0 obj"), ReasonBroken},

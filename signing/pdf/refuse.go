@@ -18,8 +18,10 @@ const (
 	ReasonJunk Reason = "junk"
 	// ReasonTooLarge: a limit of this package is exceeded.
 	ReasonTooLarge Reason = "too-large"
-	// ReasonEncrypted: the file is encrypted.
+	// ReasonEncrypted: the file does not open without a password or a certificate.
 	ReasonEncrypted Reason = "encrypted"
+	// ReasonPermission: the file opens, but its author forbids to sign it.
+	ReasonPermission Reason = "permission"
 	// ReasonLocked: a signature in the file forbids what was asked for.
 	ReasonLocked Reason = "locked"
 	// ReasonSignature: a signature in the file is malformed already.
@@ -57,7 +59,9 @@ func (r Reason) words() (what, todo string) {
 	case ReasonTooLarge:
 		return "this PDF is beyond a safety limit", "make it smaller or simpler, or print it as a new PDF"
 	case ReasonEncrypted:
-		return "this PDF is protected", "remove the password and the restrictions and send it again"
+		return "this PDF is encrypted", "save it without encryption in the program that made it, and send that"
+	case ReasonPermission:
+		return "this PDF is restricted", "ask its author for a version without restrictions, or to allow changes and signatures"
 	case ReasonLocked:
 		return "this PDF is locked by a signature in it", "ask the one who signed it for a version that may still be signed"
 	case ReasonSignature:

@@ -124,8 +124,12 @@ func level(p Value, fallback int) int {
 // CheckSigning refuses, with [ReasonLocked], to sign the field name if a
 // signature in the file forbids it: a certification with P=1, a lock on the field, and, for
 // a certification (level 1 to 3; 0 for an approval signature), any signature at
-// all (12.8.2.2). An empty name stands for a field that is yet to be made.
+// all (12.8.2.2). An empty name stands for a field that is yet to be made. If the author of
+// an encrypted file forbids it, the reason is [ReasonPermission].
 func (f *File) CheckSigning(name string, certification int) error {
+	if err := f.checkFieldPermission(name); err != nil {
+		return err
+	}
 	fields, err := f.SignatureFields()
 	if err != nil {
 		return err

@@ -21,6 +21,9 @@ func (f *File) decode(o Object, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if raw, err = f.crypt.plainData(o, raw); err != nil {
+		return nil, err
+	}
 	parms, flate, err := flateParms(o.Value)
 	if err != nil || !flate {
 		return raw, err
@@ -76,19 +79,23 @@ func (f *File) streamBytes(o Object, limit int) ([]byte, error) {
 func flateParms(dict Value) (parms Value, flate bool, err error) {
 	filter, parms := dict.Get("Filter"), dict.Get("DecodeParms")
 	if filter.kind == Array {
-		if len(filter.list) == 0 {
+		filters := filter.list
+		if len(filters) > 0 && filters[0].Name() == "Crypt" { // undone already
+			filters = filters[1:]
+		}
+		if len(filters) == 0 {
 			return parms, false, nil
 		}
-		if len(filter.list) > 1 {
+		if len(filters) > 1 {
 			return parms, false, refuse(ReasonUnsupported, "a structural stream with several filters")
 		}
-		filter = filter.list[0]
-		if parms.kind == Array && len(parms.list) == 1 {
-			parms = parms.list[0]
+		if parms.kind == Array && len(parms.list) == len(filter.list) {
+			parms = parms.list[len(parms.list)-1]
 		}
+		filter = filters[0]
 	}
 	switch {
-	case filter.IsNull():
+	case filter.IsNull() || filter.Name() == "Crypt":
 		return parms, false, nil
 	case filter.Name() != "FlateDecode":
 		return parms, false, refuse(ReasonUnsupported, "a structural stream with the filter %q", clip(filter.raw))

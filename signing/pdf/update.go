@@ -11,6 +11,8 @@ import (
 // An Update builds an incremental update (7.5.6) of a File: new and replaced
 // objects and one cross-reference section of the same form as the newest one.
 // The whole increment is made in memory; all offsets are known when it is done.
+// In an encrypted file it encrypts all strings and streams but the /Contents of
+// signatures; the same objects give the same bytes every time.
 type Update struct {
 	f    *File
 	next uint32
@@ -18,10 +20,14 @@ type Update struct {
 }
 
 type updated struct {
-	ref  Ref
-	body []byte
+	ref    Ref
+	body   []byte // of a stream: the entries of its dictionary
+	stream bool
+	data   []byte // of a stream, not yet encrypted
+
 	at   int64 // file offset of "12 0 obj"
-	text int64 // file offset of body
+	text int64 // file offset of the body
+	end  int64 // file offset behind the body
 }
 
 // NewUpdate starts an update. New objects get numbers above every number the
@@ -38,21 +44,36 @@ func (u *Update) Alloc() Ref {
 
 // Set gives the object ref the value whose bytes are body, new or in place of the
 // value it had. Setting an object again replaces the body.
-func (u *Update) Set(ref Ref, body []byte) {
+func (u *Update) Set(ref Ref, body []byte) { u.put(updated{ref: ref, body: body}) }
+
+// SetStream makes the object ref a stream (7.3.8): entries are those of its dictionary,
+// without "<<", ">>" and /Length, and data is what the filters named in them have made.
+func (u *Update) SetStream(ref Ref, entries, data []byte) {
+	u.put(updated{ref: ref, body: entries, stream: true, data: data})
+}
+
+func (u *Update) put(o updated) {
 	for i := range u.objs {
-		if u.objs[i].ref == ref {
-			u.objs[i].body = body
+		if u.objs[i].ref == o.ref {
+			u.objs[i] = o
 			return
 		}
 	}
-	u.objs = append(u.objs, updated{ref: ref, body: body})
+	u.objs = append(u.objs, o)
 }
 
-// SetStream gives the object ref a stream: entries are those of its dictionary,
-// without the brackets and /Length (7.3.8).
-func (u *Update) SetStream(ref Ref, entries, data []byte) {
-	body := fmt.Appendf(nil, "<< %s /Length %d >>\nstream\n", entries, len(data))
-	u.Set(ref, append(append(body, data...), "\nendstream"...))
+// final returns the body as it is written, encrypted where the file is.
+func (u *Update) final(o updated) ([]byte, error) {
+	if !o.stream {
+		return u.f.crypt.sealed(o.ref, o.body)
+	}
+	data, err := u.f.crypt.sealedData(o.ref, slices.Concat([]byte("<<"), o.body, []byte(">>")), o.data)
+	if err != nil {
+		return nil, err
+	}
+	dict := append([]byte("<< "), o.body...)
+	dict, err = u.f.crypt.sealed(o.ref, fmt.Appendf(dict, " /Length %d >>", len(data)))
+	return slices.Concat(dict, []byte("\nstream\n"), data, []byte("\nendstream")), err
 }
 
 // Finish lays the update out and returns the bytes to append to the file.
@@ -73,10 +94,15 @@ func (u *Update) Finish() ([]byte, error) {
 	}
 	for i := range u.objs {
 		o := &u.objs[i]
+		body, err := u.final(*o)
+		if err != nil {
+			return nil, err
+		}
 		o.at = u.f.size + int64(b.Len())
 		fmt.Fprintf(&b, "%d %d obj\n", o.ref.Num, o.ref.Gen)
 		o.text = u.f.size + int64(b.Len())
-		b.Write(o.body)
+		b.Write(body)
+		o.end = u.f.size + int64(b.Len())
 		b.WriteString("\nendobj\n")
 	}
 	start := u.f.size + int64(b.Len())
@@ -96,14 +122,19 @@ func (u *Update) Finish() ([]byte, error) {
 }
 
 // Offset returns the file offset at which the body of a set object starts; valid
-// after Finish.
-func (u *Update) Offset(ref Ref) int64 {
+// after Finish. In an encrypted file the body is longer than what was set.
+func (u *Update) Offset(ref Ref) int64 { return u.find(ref).text }
+
+// End returns the file offset behind the body of a set object; valid after Finish.
+func (u *Update) End(ref Ref) int64 { return u.find(ref).end }
+
+func (u *Update) find(ref Ref) updated {
 	for _, o := range u.objs {
 		if o.ref == ref {
-			return o.text
+			return o
 		}
 	}
-	return -1
+	return updated{text: -1, end: -1}
 }
 
 // byNumber returns the objects sorted by number and cut into runs.

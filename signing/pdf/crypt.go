@@ -1,0 +1,246 @@
+package pdf
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// A method says how strings or streams are encrypted (Table 25, /CFM).
+type method uint8
+
+const (
+	identity method = iota // not at all
+	rc4Cipher
+	aesOfObject // AES-128 with a key of each object
+	aesOfFile   // AES-256 with the key of the file
+	foreign     // in a way that is not known here
+)
+
+// An encryption is how the strings and streams of a file are encrypted (7.6).
+type encryption struct {
+	ref      Ref // the encryption dictionary, whose strings are not encrypted
+	key      []byte
+	filters  map[string]method // crypt filters by name
+	strings  method            // /StrF
+	streams  method            // /StmF
+	embedded method            // /EFF: embedded files without a crypt filter of their own
+	metadata bool              // metadata streams are encrypted, too
+
+	revision    int64
+	permissions uint32
+}
+
+// objectKey is algorithm 1, and 1.A for AES-256 (7.6.3.1, 7.6.3.2).
+func (c *encryption) objectKey(m method, ref Ref) []byte {
+	if m == aesOfFile {
+		return c.key
+	}
+	b := append(bytes.Clone(c.key), byte(ref.Num), byte(ref.Num>>8), byte(ref.Num>>16), byte(ref.Gen), byte(ref.Gen>>8))
+	if m == aesOfObject {
+		b = append(b, "sAlT"...)
+	}
+	sum := md5.Sum(b)
+	return sum[:min(len(c.key)+5, len(sum))]
+}
+
+// decrypt returns the plain bytes of a string or stream of the object ref.
+func (c *encryption) decrypt(m method, ref Ref, b []byte) ([]byte, error) {
+	if m == identity || len(b) == 0 {
+		return b, nil
+	}
+	key := c.objectKey(m, ref)
+	if m == rc4Cipher {
+		return rc4With(key, b), nil
+	}
+	iv, data := b[:min(aes.BlockSize, len(b))], b[min(aes.BlockSize, len(b)):]
+	if len(iv) < aes.BlockSize || len(data)%aes.BlockSize != 0 {
+		return nil, broken("a part of object %d is not encrypted as the rest is", ref.Num)
+	}
+	if len(data) == 0 {
+		return nil, nil // nothing but the initialization vector: some programs write so
+	}
+	out := make([]byte, len(data))
+	cipher.NewCBCDecrypter(newAES(key), iv).CryptBlocks(out, data)
+	pad := int(out[len(out)-1])
+	if pad < 1 || pad > aes.BlockSize || !bytes.Equal(out[len(out)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
+		return nil, broken("a part of object %d is not encrypted as the rest is", ref.Num)
+	}
+	return out[:len(out)-pad], nil
+}
+
+// streamPosition is the position of the data of a stream for [encryption.encrypt].
+const streamPosition = math.MaxUint32
+
+// encrypt is the reverse of decrypt. The initialization vector is derived from the key,
+// the place (pos tells the strings of an object apart) and the plain bytes: the same
+// increment made again is the same to the byte, and two different texts never share one.
+func (c *encryption) encrypt(m method, ref Ref, pos uint32, b []byte) []byte {
+	if m == identity {
+		return b
+	}
+	key := c.objectKey(m, ref)
+	if m == rc4Cipher {
+		return rc4With(key, b)
+	}
+	mac := hmac.New(sha256.New, c.key)
+	mac.Write([]byte("initialization vector"))
+	mac.Write(binary.BigEndian.AppendUint32(nil, ref.Num))
+	mac.Write(binary.BigEndian.AppendUint16(nil, ref.Gen))
+	mac.Write(binary.BigEndian.AppendUint32(nil, pos))
+	mac.Write(b)
+	out := mac.Sum(nil)[:aes.BlockSize:aes.BlockSize]
+	pad := aes.BlockSize - len(b)%aes.BlockSize
+	out = append(append(out, b...), bytes.Repeat([]byte{byte(pad)}, pad)...)
+	data := out[aes.BlockSize:]
+	cipher.NewCBCEncrypter(newAES(key), out[:aes.BlockSize]).CryptBlocks(data, data)
+	return out
+}
+
+// streamMethod says how the data of a stream are encrypted: as its own crypt filter
+// says (7.4.10), else by its type, else as all streams are.
+func (c *encryption) streamMethod(dict Value) (method, error) {
+	filter, parms := dict.Get("Filter"), dict.Get("DecodeParms")
+	if filter.kind == Array && len(filter.list) > 0 {
+		filter = filter.list[0] // no other place is allowed
+		if parms.kind == Array && len(parms.list) > 0 {
+			parms = parms.list[0]
+		}
+	}
+	switch typ := dict.Get("Type").Name(); {
+	case typ == "XRef": // 7.5.8.2
+		return identity, nil
+	case filter.Name() == "Crypt":
+		name := parms.Get("Name").Name()
+		if name == "" {
+			name = "Identity"
+		}
+		return c.filter(name)
+	case typ == "Metadata" && !c.metadata:
+		return identity, nil
+	case typ == "EmbeddedFile":
+		return c.embedded, nil
+	}
+	return c.streams, nil
+}
+
+// filter finds a crypt filter by its name.
+func (c *encryption) filter(name string) (method, error) {
+	m, ok := c.filters[name]
+	switch {
+	case !ok:
+		return m, broken("its encryption dictionary has no crypt filter %q", clip([]byte(name)))
+	case m == foreign:
+		return m, refuse(ReasonUnsupported, "it is encrypted in a way that is not known here (crypt filter %q)", clip([]byte(name)))
+	}
+	return m, nil
+}
+
+// plain returns an object read from the file itself with its strings decrypted. Its
+// values keep the positions they have in the file; what encloses a string is rebuilt.
+func (c *encryption) plain(o Object) (Object, error) {
+	if c == nil || c.strings == identity || o.Ref == c.ref || o.Stream && o.Value.Get("Type").Name() == "XRef" {
+		return o, nil
+	}
+	var err error
+	o.Value, err = o.Value.mapStrings(func(s Value) ([]byte, error) {
+		b, err := c.decrypt(c.strings, o.Ref, s.Bytes())
+		return hexString(b), err
+	})
+	return o, err
+}
+
+// plainData returns the data of a stream decrypted.
+func (c *encryption) plainData(o Object, data []byte) ([]byte, error) {
+	if c == nil {
+		return data, nil
+	}
+	m, err := c.streamMethod(o.Value)
+	if err != nil {
+		return nil, err
+	}
+	return c.decrypt(m, o.Ref, data)
+}
+
+// sealed returns the bytes of a new body of the object ref with its strings encrypted.
+func (c *encryption) sealed(ref Ref, body []byte) ([]byte, error) {
+	if c == nil || c.strings == identity {
+		return body, nil
+	}
+	p := newParser(body, true)
+	v, err := p.value(0)
+	if err != nil {
+		return nil, fmt.Errorf("pdf: the new body of object %d: %w", ref.Num, err)
+	}
+	if p.skip(); p.pos != len(body) {
+		return nil, fmt.Errorf("pdf: the new body of object %d is more than one value; use SetStream for streams", ref.Num)
+	}
+	v, err = v.mapStrings(func(s Value) ([]byte, error) {
+		return hexString(c.encrypt(c.strings, ref, s.pos, s.Bytes())), nil
+	})
+	return v.raw, err
+}
+
+// sealedData returns the data of a new stream encrypted.
+func (c *encryption) sealedData(ref Ref, dict, data []byte) ([]byte, error) {
+	if c == nil {
+		return data, nil
+	}
+	v, err := newParser(dict, true).value(0)
+	if err != nil {
+		return nil, fmt.Errorf("pdf: the dictionary of the new stream %d: %w", ref.Num, err)
+	}
+	m, err := c.streamMethod(v)
+	return c.encrypt(m, ref, streamPosition, data), err
+}
+
+func hexString(b []byte) []byte { return fmt.Appendf(nil, "<%X>", b) }
+
+// mapStrings returns v with other bytes for each string in it but the /Contents of
+// signatures, which are never encrypted (7.6.2). All bytes between are kept.
+func (v Value) mapStrings(change func(Value) ([]byte, error)) (Value, error) {
+	if v.kind == String {
+		raw, err := change(v)
+		v.raw = raw
+		return v, err
+	}
+	signature := v.isSignature()
+	var raw []byte // what was made of v.raw[:done]
+	var list []Value
+	done := 0
+	for i, it := range v.list {
+		if v.kind == Dict && (i%2 == 0 || signature && v.list[i-1].is("Contents")) {
+			continue
+		}
+		changed, err := it.mapStrings(change)
+		if err != nil {
+			return v, err
+		}
+		if &changed.raw[0] == &it.raw[0] {
+			continue
+		}
+		if list == nil {
+			list = append([]Value(nil), v.list...)
+		}
+		list[i] = changed
+		at := int(it.pos - v.pos)
+		raw = append(append(raw, v.raw[done:at]...), changed.raw...)
+		done = at + len(it.raw)
+	}
+	if list != nil {
+		v.raw, v.list = append(raw, v.raw[done:]...), list
+	}
+	return v, nil
+}
+
+// isSignature recognises a signature dictionary, whose /Type may be missing (Table 255).
+func (v Value) isSignature() bool {
+	typ := v.Get("Type").Name()
+	return typ == "Sig" || typ == "DocTimeStamp" || v.Get("ByteRange").kind == Array
+}
