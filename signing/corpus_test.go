@@ -47,8 +47,8 @@ func TestCorpus(t *testing.T) {
 	for _, path := range corpus(t) {
 		base, err := os.ReadFile(path)
 		check(t, err)
-		before, text := qpdf(t, base)
-		isClean := before == 0 && strings.Contains(text, "File is not encrypted")
+		before, _ := qpdf(t, base)
+		isClean := before == 0 // what needs a password is not clean for qpdf
 		reason, bad := signOne(t, base, keys, before)
 		name := strings.TrimPrefix(path, os.Getenv("CORPUS"))
 		if bad != "" {
@@ -57,7 +57,7 @@ func TestCorpus(t *testing.T) {
 		locked := false
 		if reason != nil {
 			refused[reason.Reason]++
-			locked = reason.Reason == pdf.ReasonLocked
+			locked = reason.Reason == pdf.ReasonLocked || reason.Reason == pdf.ReasonPermission
 			if isClean {
 				t.Logf("clean but refused: %s: %v", name, reason)
 			}
