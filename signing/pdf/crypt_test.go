@@ -40,19 +40,19 @@ func TestFileKey(t *testing.T) {
 	}{
 		{
 			"R2",
-			standardHandler{revision: 2, length: 5, metadata: true},
+			standardHandler{revision: 2, lengths: []int{5}, metadata: true},
 			owner2,
 			"B3D9FA366906EF42F354C6DEB74C59075EAF334EB7C04356BA0D7F3DD8B51D0A", "", "", "0e7b66938a",
 		},
 		{
 			"R3",
-			standardHandler{revision: 3, length: 16, metadata: true},
+			standardHandler{revision: 3, lengths: []int{16}, metadata: true},
 			owner3,
 			"E21CC3D13B0FAA9934DB7D20F11E333E0122456A91BAE5134273A6DB134C87C4", "", "", "abe32231c5baae9679dc306bb3a7427d",
 		},
 		{
 			"R4, clear metadata",
-			standardHandler{revision: 4, length: 16},
+			standardHandler{revision: 4, lengths: []int{16}},
 			owner3,
 			"B7AE61AE5FE831CCD7979C155D4F926C0122456A91BAE5134273A6DB134C87C4", "", "", "1108101ea597f1f35b9393c012b8e3fe",
 		},
@@ -108,6 +108,7 @@ type lockedFile struct {
 	filters           string // /CF, /StmF, /StrF, /EFF
 	clearMetadata     bool
 	permissions       int32
+	length            int // of the key in bytes, if it is an odd one
 	edit              func(dict string) string
 }
 
@@ -117,18 +118,21 @@ var testID = []byte("0123456789abcdef")
 func (l lockedFile) dict() string {
 	h := standardHandler{
 		version: l.version, revision: l.revision, permissions: uint32(l.permissions), metadata: !l.clearMetadata,
-		owner: bytes.Repeat([]byte("o"), 48), id: testID, length: 16,
+		owner: bytes.Repeat([]byte("o"), 48), id: testID,
 	}
-	extra := ""
+	extra, length := "", 16
 	switch {
 	case l.version == 1:
-		h.length = 5
+		length = 5
+	case l.length > 0:
+		length = l.length
+		extra = fmt.Sprintf(" /Length %d", 8*length)
 	case l.version == 2:
 		extra = " /Length 128"
 	}
 	if l.revision < 5 {
 		h.owner = h.owner[:32]
-		h.user = append(h.checkValue(h.legacyKey()), make([]byte, 32)...)[:32]
+		h.user = append(h.checkValue(h.legacyKey(length)), make([]byte, 32)...)[:32]
 	} else {
 		key := bytes.Repeat([]byte("k"), 32)
 		salts := "validateencrypts"
@@ -227,6 +231,7 @@ func lockedFiles() map[string]lockedFile {
 		"RC4-40":                     {version: 1, revision: 2, permissions: -4},
 		"RC4-40, R3":                 {version: 1, revision: 3, permissions: -4},
 		"RC4-128":                    {version: 2, revision: 3, permissions: -4},
+		"RC4-88":                     {version: 2, revision: 3, permissions: -4, length: 11},
 		"V4, RC4":                    {version: 4, revision: 4, permissions: -4, filters: allFilters + "/StmF /RC /StrF /RC"},
 		"V4, AES":                    {version: 4, revision: 4, permissions: -4, filters: allFilters + "/StmF /A1 /StrF /A1"},
 		"V4, strings RC4":            {version: 4, revision: 4, permissions: -4, filters: allFilters + "/StmF /A1 /StrF /RC"},
@@ -360,6 +365,16 @@ func checkSealed(t *testing.T, f *File, inc []byte, u *Update) {
 			t.Error("equal strings at two places are encrypted alike")
 		}
 	}
+}
+
+// TestShortKey: some programs write keys with crypt filters that are too short, which
+// qpdf does not open, but others do; and a /U without its arbitrary half.
+func TestShortKey(t *testing.T) {
+	l := lockedFile{version: 4, revision: 4, permissions: -4, filters: allFilters + "/StmF /RC /StrF /RC", length: 5}
+	checkExtra(t, mustOpen(t, l.bytes(t, true)))
+	l = lockedFiles()["RC4-128"]
+	l.edit = func(dict string) string { return strings.Replace(dict, strings.Repeat("0", 32)+">", ">", 1) }
+	checkExtra(t, mustOpen(t, l.bytes(t, false)))
 }
 
 // TestPermissions: what each bit of /P allows (Table 22).

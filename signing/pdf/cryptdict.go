@@ -149,8 +149,8 @@ func (d *cryptDict) handler() (*standardHandler, error) {
 		h.ownerKey, h.userKey, h.perms = d.bytes("OE", 32), d.bytes("UE", 32), d.bytes("Perms", 16)
 		return h, d.err
 	}
-	h.owner, h.user = d.bytes("O", 32), d.bytes("U", 32)
-	h.length = d.keyLength(h.version)
+	h.owner, h.user = d.bytes("O", 32), d.bytes("U", userLength(h.revision))
+	h.lengths = d.keyLengths(h.version)
 	id := d.get(d.f.Trailer(), "ID")
 	if len(id.list) > 0 && id.kind == Array {
 		h.id = id.list[0].Bytes()
@@ -158,21 +158,31 @@ func (d *cryptDict) handler() (*standardHandler, error) {
 	return h, d.err
 }
 
-// keyLength returns the length of the key in bytes (Table 20).
-func (d *cryptDict) keyLength(version int64) int {
-	bits := int64(40)
-	switch version {
-	case 2:
-		if v := d.get(d.dict, "Length"); !v.IsNull() {
-			bits = d.integer("Length")
-		}
-	case 4:
-		bits = 128
+// userLength says how much of /U counts (7.6.4.4).
+func userLength(revision int64) int {
+	if revision == 2 {
+		return 32
 	}
-	if (bits < 40 || bits > 128 || bits%8 != 0) && d.err == nil {
+	return 16
+}
+
+// keyLengths returns the lengths in bytes that the key may have (Table 20). With crypt
+// filters it has 16, but some programs use what they write in /Length.
+func (d *cryptDict) keyLengths(version int64) []int {
+	bits := int64(40)
+	if v := d.get(d.dict, "Length"); version > 1 && !v.IsNull() {
+		bits = d.integer("Length")
+	}
+	if (bits < 40 || bits > 128 || bits%8 != 0) && version == 2 && d.err == nil {
 		d.err = broken("its encryption key has %d bits", bits)
 	}
-	return int(bits / 8)
+	switch {
+	case version == 4 && (bits < 40 || bits > 128 || bits%8 != 0):
+		return []int{16}
+	case version == 4:
+		return []int{16, int(bits / 8)}
+	}
+	return []int{int(bits / 8)}
 }
 
 // filters reads the crypt filters (7.6.6) and which of them applies to what.

@@ -22,7 +22,7 @@ type standardHandler struct {
 	permissions       uint32 // /P
 	metadata          bool   // /EncryptMetadata
 	id                []byte // the first part of the file identifier
-	length            int    // of the key in bytes, up to revision 4
+	lengths           []int  // of the key in bytes, up to revision 4; /U tells which is right
 }
 
 // passwordPad stands for a password that is empty (7.6.4.3.2).
@@ -35,15 +35,18 @@ func (h *standardHandler) fileKey() []byte {
 	if h.revision >= 5 {
 		return h.modernKey()
 	}
-	key := h.legacyKey()
-	if !bytes.Equal(h.checkValue(key), h.user[:h.checkLength()]) {
-		return nil
+	for _, n := range h.lengths {
+		key := h.legacyKey(n)
+		if check := h.checkValue(key); bytes.Equal(check, h.user[:len(check)]) {
+			return key
+		}
 	}
-	return key
+	return nil
 }
 
-// legacyKey is algorithm 2 for the empty password (7.6.4.3.2), revisions 2 to 4.
-func (h *standardHandler) legacyKey() []byte {
+// legacyKey is algorithm 2 for the empty password (7.6.4.3.2), revisions 2 to 4, and a
+// key of n bytes.
+func (h *standardHandler) legacyKey(n int) []byte {
 	m := md5.New()
 	m.Write(passwordPad)
 	m.Write(h.owner[:32])
@@ -55,23 +58,15 @@ func (h *standardHandler) legacyKey() []byte {
 	sum := m.Sum(nil)
 	if h.revision >= 3 {
 		for range 50 {
-			next := md5.Sum(sum[:h.length])
+			next := md5.Sum(sum[:n])
 			sum = next[:]
 		}
 	}
-	return sum[:h.length]
+	return sum[:n]
 }
 
-// checkLength says how much of /U counts: the rest is arbitrary from revision 3 on.
-func (h *standardHandler) checkLength() int {
-	if h.revision >= 3 {
-		return 16
-	}
-	return 32
-}
-
-// checkValue is what a key makes of /U: algorithm 4 for revision 2 and algorithm 5
-// for 3 and 4 (7.6.4.4).
+// checkValue is what a key makes of /U: algorithm 4 for revision 2, and algorithm 5
+// for 3 and 4 (7.6.4.4), where only the first 16 bytes are not arbitrary.
 func (h *standardHandler) checkValue(key []byte) []byte {
 	if h.revision < 3 {
 		return rc4With(key, passwordPad)
