@@ -1,6 +1,7 @@
-// Package demopki is a certificate authority and time-stamping authority for
-// the demo and for tests: a root, an organisation's seal, a signing CA for
-// one-use signer certificates, and a TSA that can be told to fail or to lie.
+// Package demopki is a certificate authority for the demo and for tests: a root, an
+// organisation's seal, a signing CA for one-use signer certificates, a time-stamping
+// authority, OCSP responders and revocation lists, all of which can be told to fail or
+// to lie.
 //
 // Every subject says DEMO. The keys lie unencrypted in files; nobody should
 // ever trust the root.
@@ -9,30 +10,46 @@ package demopki
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
+	"sync"
 	"time"
 )
 
-// PKI holds all keys and certificates.
-type PKI struct {
-	Root       *Identity // 10 years
-	Seal       *Identity // the organisation's seal, 2 years
-	CA         *Identity // issues one-use signer certificates, 5 years, path length 0
-	Timestamps *Identity // the TSA's, 5 years
+// Options say what PKI to make.
+type Options struct {
+	Now          time.Time // certificates are valid from an hour before
+	Organisation string
+	// URL is where a [Server] of this PKI can be reached, like http://127.0.0.1:8081. The
+	// certificates then name its responder, lists and issuers. Empty: they name none.
+	URL       string
+	Algorithm Algorithm // of the seal's key
+	CA        Algorithm // of the root's, the signing CA's and the TSA's keys
 }
 
-// An Identity is a P-256 key with its certificate chain, root last. It has the
-// methods of signing.Key.
+// PKI holds all keys and certificates.
+type PKI struct {
+	Root       *Identity // 30 years
+	Seal       *Identity // the organisation's seal, 2 years
+	CA         *Identity // issues one-use signer certificates, 25 years, path length 0
+	Timestamps *Identity // the TSA's first, 5 years; see TSA
+
+	url string
+
+	mu      sync.Mutex
+	renewed []*Identity // the TSA's later ones
+}
+
+// An Identity is a key with its certificate chain, root last. It has the methods of
+// signing.Key.
 type Identity struct {
-	key   *ecdsa.PrivateKey
+	key   crypto.Signer
 	chain []*x509.Certificate
 }
 
@@ -47,7 +64,8 @@ func (i *Identity) Sign(ctx context.Context, digest []byte, opts crypto.SignerOp
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("demo key: %w", err)
 	}
-	if h := opts.HashFunc(); !h.Available() || len(digest) != h.Size() {
+	h := opts.HashFunc()
+	if h == 0 && !signsMessages(i.key) || h != 0 && (!h.Available() || len(digest) != h.Size()) {
 		return nil, fmt.Errorf("demo key: digest of %d bytes does not fit hash %v", len(digest), h)
 	}
 	return i.key.Sign(rand.Reader, digest, opts)
@@ -63,35 +81,50 @@ var (
 
 const year = 365 * 24 * time.Hour
 
-// New makes a whole demo PKI for an organisation, valid from an hour before now.
+// New makes a whole demo PKI for an organisation, without URLs in its certificates.
 func New(now time.Time, organisation string) (*PKI, error) {
-	var p PKI
+	return Make(Options{Now: now, Organisation: organisation})
+}
+
+// Make makes a whole demo PKI.
+func Make(o Options) (*PKI, error) {
+	p := &PKI{url: o.URL}
 	var err error
 	name := func(role string) pkix.Name {
-		return pkix.Name{Organization: []string{"DEMO " + organisation}, CommonName: "DEMO " + organisation + " " + role}
+		return pkix.Name{Organization: []string{"DEMO " + o.Organisation}, CommonName: "DEMO " + o.Organisation + " " + role}
 	}
 	ca := x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	root := &x509.Certificate{Subject: name("root, do not trust"), KeyUsage: ca, IsCA: true, MaxPathLen: 1}
-	if p.Root, err = issue(root, nil, span{now, 10 * year}); err != nil {
+	if p.Root, err = issue(order{template: root, valid: span{o.Now, 30 * year}, algorithm: o.CA}); err != nil {
 		return nil, err
 	}
-	seal := &x509.Certificate{
-		Subject:  name("seal"),
+	seal := sealTemplate(name("seal"))
+	if p.Seal, err = p.issue(order{seal, p.Root, span{o.Now, 2 * year}, o.Algorithm}); err != nil {
+		return nil, err
+	}
+	signers := &x509.Certificate{Subject: name("signing CA"), KeyUsage: ca, IsCA: true, MaxPathLenZero: true}
+	if p.CA, err = p.issue(order{signers, p.Root, span{o.Now, 25 * year}, o.CA}); err != nil {
+		return nil, err
+	}
+	if p.Timestamps, err = p.issueTSA(order{&x509.Certificate{Subject: name("timestamps")}, p.Root, span{o.Now, 5 * year}, o.CA}); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func sealTemplate(name pkix.Name) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:  name,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment,
 		// emailProtection: what common validators ask of a signer of documents.
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}, UnknownExtKeyUsage: []asn1.ObjectIdentifier{oidDocumentSigning},
 	}
-	if p.Seal, err = issue(seal, p.Root, span{now, 2 * year}); err != nil {
-		return nil, err
-	}
-	signers := &x509.Certificate{Subject: name("signing CA"), KeyUsage: ca, IsCA: true, MaxPathLenZero: true}
-	if p.CA, err = issue(signers, p.Root, span{now, 5 * year}); err != nil {
-		return nil, err
-	}
-	if p.Timestamps, err = issueTSA(name("timestamps"), p.Root, span{now, 5 * year}); err != nil {
-		return nil, err
-	}
-	return &p, nil
+}
+
+// NewSigner issues a certificate to a person by the signing CA, valid for life from an
+// hour before now.
+func (p *PKI) NewSigner(name string, a Algorithm, now time.Time, life time.Duration) (*Identity, error) {
+	return p.issue(order{sealTemplate(pkix.Name{CommonName: "DEMO " + name}), p.CA, span{now, life}, a})
 }
 
 // A span of validity begins an hour before from, for clocks that are behind.
@@ -100,49 +133,72 @@ type span struct {
 	life time.Duration
 }
 
+// An order is a certificate to be issued; without issuer it is a root.
+type order struct {
+	template  *x509.Certificate
+	issuer    *Identity
+	valid     span
+	algorithm Algorithm
+}
+
 // issueTSA issues a certificate with the critical extended key usage that RFC
 // 3161 clause 2.3 demands, and with any extra usages a test wants beside it.
-func issueTSA(name pkix.Name, issuer *Identity, valid span, extra ...asn1.ObjectIdentifier) (*Identity, error) {
+func (p *PKI) issueTSA(o order, extra ...asn1.ObjectIdentifier) (*Identity, error) {
 	usages, err := asn1.Marshal(append([]asn1.ObjectIdentifier{oidTimeStamping}, extra...))
 	if err != nil {
 		return nil, fmt.Errorf("demo certificate: %w", err)
 	}
-	return issue(&x509.Certificate{
-		Subject:         name,
-		KeyUsage:        x509.KeyUsageDigitalSignature,
-		ExtraExtensions: []pkix.Extension{{Id: oidExtKeyUsage, Critical: true, Value: usages}},
-	}, issuer, valid)
+	o.template.KeyUsage = x509.KeyUsageDigitalSignature
+	o.template.ExtraExtensions = append(o.template.ExtraExtensions, pkix.Extension{Id: oidExtKeyUsage, Critical: true, Value: usages})
+	return p.issue(o)
 }
 
-// issue makes a key and has issuer certify it; without issuer it is a root.
-func issue(template *x509.Certificate, issuer *Identity, valid span) (*Identity, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// issue issues a certificate that names the services of its issuer.
+func (p *PKI) issue(o order) (*Identity, error) {
+	u := p.URLsOf(o.issuer)
+	o.template.OCSPServer, o.template.CRLDistributionPoints, o.template.IssuingCertificateURL = u.OCSP, u.CRL, u.Issuer
+	return issue(o)
+}
+
+// issue makes a key and has it certified.
+func issue(o order) (*Identity, error) {
+	key, err := o.algorithm.generate(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("demo key: %w", err)
 	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
+	t := o.template
+	if t.SerialNumber, err = serial(rand.Reader); err != nil {
 		return nil, fmt.Errorf("demo certificate: %w", err)
 	}
-	template.NotBefore = valid.from.Add(-time.Hour)
-	template.NotAfter = valid.from.Add(valid.life)
-	template.BasicConstraintsValid = true
-	self := &Identity{key: key, chain: []*x509.Certificate{template}}
+	t.NotBefore = o.valid.from.Add(-time.Hour)
+	t.NotAfter = o.valid.from.Add(o.valid.life)
+	t.BasicConstraintsValid = true
+	self := &Identity{key: key, chain: []*x509.Certificate{t}}
+	issuer := o.issuer
 	if issuer == nil {
 		issuer = self
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, issuer.certificate(), key.Public(), issuer.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, issuer.certificate(), key.Public(), issuer.key)
 	if err != nil {
-		return nil, fmt.Errorf("demo certificate for %s: %w", template.Subject.CommonName, err)
+		return nil, fmt.Errorf("demo certificate for %s: %w", t.Subject.CommonName, err)
 	}
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("demo certificate for %s: %w", template.Subject.CommonName, err)
+		return nil, fmt.Errorf("demo certificate for %s: %w", t.Subject.CommonName, err)
 	}
 	chain := []*x509.Certificate{certificate}
 	if issuer != self {
 		chain = append(chain, issuer.chain...)
 	}
 	return &Identity{key: key, chain: chain}, nil
+}
+
+func serial(random io.Reader) (*big.Int, error) {
+	n, err := rand.Int(random, new(big.Int).Lsh(big.NewInt(1), 126))
+	if err != nil {
+		return nil, err
+	}
+	return n.Add(n, big.NewInt(1)), nil
 }
 
 // Roots returns a pool with the demo root.
@@ -152,19 +208,20 @@ func (p *PKI) Roots() *x509.CertPool {
 	return pool
 }
 
-// CRLs returns the DER revocation lists of the root and of the signing CA. They
-// list nothing, are dated now and last a week.
-func (p *PKI) CRLs(now time.Time) ([][]byte, error) {
-	var out [][]byte
-	for _, issuer := range []*Identity{p.Root, p.CA} {
-		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-			Number:     big.NewInt(now.Unix()),
-			ThisUpdate: now, NextUpdate: now.Add(7 * 24 * time.Hour),
-		}, issuer.certificate(), issuer.key)
-		if err != nil {
-			return nil, fmt.Errorf("demo CRL of %s: %w", issuer.certificate().Subject.CommonName, err)
+// timestamps returns the TSA's identity at a time. A year before the certificate ends a
+// new one is issued, for the same name and with a key of its own, as real authorities do.
+func (p *PKI) timestamps(now time.Time) (*Identity, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range append([]*Identity{p.Timestamps}, p.renewed...) {
+		if c := id.certificate(); !now.Before(c.NotBefore) && now.Before(c.NotAfter.Add(-year)) {
+			return id, nil
 		}
-		out = append(out, der)
 	}
-	return out, nil
+	first := p.Timestamps.certificate()
+	id, err := p.issueTSA(order{&x509.Certificate{Subject: first.Subject}, p.Root, span{now, 5 * year}, algorithmOf(p.Timestamps.key)})
+	if err == nil {
+		p.renewed = append(p.renewed, id)
+	}
+	return id, err
 }

@@ -52,7 +52,7 @@ func TestWriteThenLoadGivesTheSamePKI(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, id := range p.files() {
-		if got := *q.files()[name]; !got.key.Equal((*id).key) || len(got.chain) != len((*id).chain) || !got.certificate().Equal((*id).certificate()) {
+		if got := *q.files()[name]; !samePublicKey(got.Public(), (*id).Public()) || len(got.chain) != len((*id).chain) || !got.certificate().Equal((*id).certificate()) {
 			t.Errorf("%s: another identity came back", name)
 		}
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -76,26 +76,6 @@ func TestLoadRefusesABrokenKey(t *testing.T) {
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), SealFile) {
 		t.Errorf("Load: %v, want an error that names %s", err, SealFile)
-	}
-}
-
-func TestCRLsAreSignedByTheirIssuers(t *testing.T) {
-	p, err := New(now, "Example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	crls, err := p.CRLs(now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, issuer := range []*Identity{p.Root, p.CA} {
-		crl, err := x509.ParseRevocationList(crls[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := crl.CheckSignatureFrom(issuer.certificate()); err != nil {
-			t.Errorf("CRL %d: %v", i, err)
-		}
 	}
 }
 

@@ -2,16 +2,17 @@ package demopki
 
 import (
 	"bytes"
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// Files that Write makes. Each of the .pem files but root.pem has a PKCS #8 key
+// Files that Write makes. The certificates keep the URL that the PKI was made with. Each of the .pem files but root.pem has a PKCS #8 key
 // and the chain, and mode 0600; root.pem is the root certificate alone.
 const (
 	RootFile    = "root.pem"
@@ -64,6 +65,9 @@ func Load(dir string) (*PKI, error) {
 			return nil, fmt.Errorf("load demo PKI: %s: %w; delete the directory to make a new one", name, err)
 		}
 	}
+	if urls := p.Seal.certificate().OCSPServer; len(urls) > 0 {
+		p.url = strings.TrimSuffix(urls[0], pathOCSP)
+	}
 	return &p, nil
 }
 
@@ -76,7 +80,7 @@ func readIdentity(raw []byte) (*Identity, error) {
 			if err != nil {
 				return nil, err
 			}
-			id.key, _ = key.(*ecdsa.PrivateKey)
+			id.key, _ = key.(crypto.Signer)
 		case "CERTIFICATE":
 			c, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
@@ -85,8 +89,8 @@ func readIdentity(raw []byte) (*Identity, error) {
 			id.chain = append(id.chain, c)
 		}
 	}
-	if id.key == nil || len(id.chain) == 0 || !id.key.PublicKey.Equal(id.chain[0].PublicKey) {
-		return nil, errors.New("no P-256 key with its certificate")
+	if id.key == nil || len(id.chain) == 0 || !samePublicKey(id.key.Public(), id.chain[0].PublicKey) {
+		return nil, errors.New("no key with its certificate")
 	}
 	return &id, nil
 }

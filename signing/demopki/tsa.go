@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -15,10 +14,10 @@ import (
 	"github.com/digitorus/timestamp"
 )
 
-// A Mode is how a TSA behaves.
+// A Mode is how a server behaves.
 type Mode string
 
-// Ways to fail and to lie; a client must refuse each one but Honest.
+// Ways of a TSA to fail and to lie; a client must refuse each one but Honest.
 const (
 	Honest         Mode = ""
 	Down           Mode = "down"            // HTTP 503
@@ -155,20 +154,21 @@ func (t *TSA) respond(query []byte, mode Mode) ([]byte, error) {
 
 // signer returns the identity that mode signs with.
 func (t *TSA) signer(now time.Time, mode Mode) (*Identity, error) {
-	name := pkix.Name{CommonName: "DEMO timestamps, " + string(mode)}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "DEMO timestamps, " + string(mode)}}
+	o := order{template: template, issuer: t.pki.Root, valid: span{now, year}}
 	switch mode {
 	case ExpiredCert:
-		return issueTSA(name, t.pki.Root, span{now.Add(-48 * time.Hour), 24 * time.Hour})
+		o.valid = span{now.Add(-48 * time.Hour), 24 * time.Hour}
+		return t.pki.issueTSA(o)
 	case WrongEKU:
-		return issueTSA(name, t.pki.Root, span{now, year}, oidClientAuth)
+		return t.pki.issueTSA(o, oidClientAuth)
 	case NotCriticalEKU:
-		lax := &x509.Certificate{
-			Subject: name, KeyUsage: x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}, // crypto/x509 never marks it critical
-		}
-		return issue(lax, t.pki.Root, span{now, year})
-	case HugeToken:
-		return heavyTSA(name, t.pki.Root, span{now, year})
+		template.KeyUsage = x509.KeyUsageDigitalSignature
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping} // crypto/x509 never marks it critical
+		return t.pki.issue(o)
+	case HugeToken: // an extension of 80 KiB that says nothing
+		template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 999, 1}, Value: make([]byte, 80<<10)}}
+		return t.pki.issueTSA(o)
 	case OtherRoot:
 		other, err := New(now, "stranger")
 		if err != nil {
@@ -176,21 +176,5 @@ func (t *TSA) signer(now time.Time, mode Mode) (*Identity, error) {
 		}
 		return other.Timestamps, nil
 	}
-	return t.pki.Timestamps, nil
-}
-
-// heavyTSA issues a certificate with an extension of 80 KiB that says nothing.
-func heavyTSA(name pkix.Name, issuer *Identity, valid span) (*Identity, error) {
-	usages, err := asn1.Marshal([]asn1.ObjectIdentifier{oidTimeStamping})
-	if err != nil {
-		return nil, fmt.Errorf("demo certificate: %w", err)
-	}
-	return issue(&x509.Certificate{
-		Subject:  name,
-		KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtraExtensions: []pkix.Extension{
-			{Id: oidExtKeyUsage, Critical: true, Value: usages},
-			{Id: asn1.ObjectIdentifier{2, 999, 1}, Value: make([]byte, 80<<10)},
-		},
-	}, issuer, valid)
+	return t.pki.timestamps(now)
 }
