@@ -35,6 +35,10 @@ func newNotary(t testing.TB) notary {
 	t.Helper()
 	pki, err := demopki.New(now.AddDate(0, 0, -1), "Test")
 	check(t, err)
+	if dir := os.Getenv("KEEP"); dir != "" {
+		root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pki.Root.Chain()[0].Raw})
+		check(t, os.WriteFile(filepath.Join(dir, t.Name()+".pem"), root, 0o600))
+	}
 	return notary{pki, t}
 }
 
@@ -66,10 +70,10 @@ func (n notary) stampDigest(at time.Time, digest []byte) []byte {
 }
 
 // sign adds a B-T signature of the seal, in a field of its own.
-func (n notary) sign(base []byte, p signing.Params) (out []byte, in signing.Intent, proof signing.Proof) {
+func (n notary) sign(base []byte, p signing.Params, lock *pades.FieldLock) (out []byte, in signing.Intent, proof signing.Proof) {
 	n.t.Helper()
 	var r0 bytes.Buffer
-	_, names, err := signing.Prepare(&r0, section(base), []pades.FieldSpec{{Name: "Signature"}})
+	_, names, err := signing.Prepare(&r0, section(base), []pades.FieldSpec{{Name: "Signature", Lock: lock}})
 	check(n.t, err)
 	p.Field, p.Chain, p.SigningTime, p.TokenRoom = names[0], n.Seal.Chain(), now, 8192
 	in, err = signing.NewIntent(bytes.NewReader(r0.Bytes()), int64(r0.Len()), p)
@@ -161,7 +165,7 @@ func TestExtend(t *testing.T) {
 	for name, base := range samples(t) {
 		t.Run(name, func(t *testing.T) {
 			n := notary{n.PKI, t}
-			bt, _, _ := n.sign(base, signing.Params{Certification: 2, Reason: "Agreed"})
+			bt, _, _ := n.sign(base, signing.Params{Certification: 2, Reason: "Agreed"}, nil)
 			lta, _ := n.extend(bt, now, n.evidence(now), 8192)
 			n.judgeExtended(bt, lta, 1)
 			later, x := n.extend(lta, now.Add(time.Hour), n.evidence(now), 8192)
@@ -179,5 +183,31 @@ func keep(t testing.TB, name string, b []byte) {
 	t.Helper()
 	if dir := os.Getenv("KEEP"); dir != "" {
 		check(t, os.WriteFile(filepath.Join(dir, strings.ReplaceAll(t.Name()+"-"+name, "/", "-")+".pdf"), b, 0o600))
+	}
+}
+
+// TestExtendLocked: neither a certification that forbids all changes nor locks forbid to
+// extend.
+func TestExtendLocked(t *testing.T) {
+	n := newNotary(t)
+	for name, c := range map[string]struct {
+		certification int
+		lock          *pades.FieldLock
+	}{
+		"P=1":         {1, nil},
+		"P=2, all":    {2, &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockAll}}},
+		"P=3":         {3, nil},
+		"all":         {0, &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockAll}}},
+		"P=1, listed": {1, &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockInclude, Fields: []string{"DocTimeStamp"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := notary{n.PKI, t}
+			bt, _, _ := n.sign(pdf.Sample("x", nil), signing.Params{Certification: c.certification, Reason: name}, c.lock)
+			lta, _ := n.extend(bt, now, n.evidence(now), 8192)
+			n.judgeExtended(bt, lta, 1)
+			later, _ := n.extend(lta, now.Add(time.Hour), n.evidence(now), 8192)
+			n.judgeExtended(lta, later, 1)
+			keep(t, name, later)
+		})
 	}
 }
