@@ -112,13 +112,22 @@ func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
 	return err
 }
 
-// freshName returns a name that no field has. Locks do not matter: they forbid to change
-// fields, and a document timestamp only adds one.
+// freshName returns a name that no field has and no lock lists. Locks forbid to change
+// fields, and a document timestamp only adds one, but a validator might not see that.
 func freshName(f *pdf.File, stem string) (string, error) {
+	fields, err := f.SignatureFields()
+	if err != nil {
+		return "", err
+	}
+	listed := func(name string) bool {
+		return slices.ContainsFunc(fields, func(fd pdf.Field) bool {
+			return slices.ContainsFunc(fd.Locks, func(l pdf.Lock) bool { return l.Action == pdf.LockInclude && l.Covers(name) })
+		})
+	}
 	name := stem
 	for n := 2; ; n++ {
 		has, err := f.HasField(name)
-		if err != nil || !has {
+		if err != nil || !has && !listed(name) {
 			return name, err
 		}
 		name = fmt.Sprintf("%s_%d", stem, n)
