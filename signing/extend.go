@@ -114,7 +114,8 @@ func FinishExtension(w io.Writer, base io.ReaderAt, x Extension, token []byte) (
 
 // CheckExtension reads an extended file back and fails unless it is exactly base and
 // increment, all validation data can be read from it, the timestamp covers the whole file
-// and holds, and the signatures before are what they were.
+// and holds, and the signatures before are what they were. (It does not know the token:
+// what in it proves nothing, a root say, is not compared.)
 func CheckExtension(result io.ReaderAt, size int64, x Extension) error {
 	padded, err := x.Check(result, size)
 	if err != nil || !x.Timestamped() {

@@ -51,7 +51,7 @@ func (k *softKey) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts)
 	return k.Signer.Sign(rand.Reader, digest, opts)
 }
 
-// newKeys makes a root and one key per kind: p256, p384, rsa, ed25519.
+// newKeys makes a root and one key per kind: p256, p384, p521, rsa, ed25519.
 func newKeys(t testing.TB, kinds ...string) []*softKey {
 	t.Helper()
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -87,6 +87,8 @@ func newSigner(t testing.TB, kind string) (k crypto.Signer) {
 	switch kind {
 	case "p384":
 		k, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "p521":
+		k, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case "rsa":
 		k, err = rsa.GenerateKey(rand.Reader, 2048)
 	case "ed25519":
