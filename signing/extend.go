@@ -3,6 +3,7 @@ package signing
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -36,7 +37,7 @@ type Extension struct {
 
 // Subjects returns what the signatures and timestamps of a file need evidence for, and
 // the validation data that the file has already. Every signature is verified on the way
-// (but trusted for nothing): one that is broken is an error, and one of a kind that
+// (but trusted for nothing): one that is broken is an [ErrBroken], and one of a kind that
 // cannot be extended is refused. The file is read once, as a stream.
 //
 // A signature's time is that of its own timestamp, else of the first document timestamp
@@ -47,6 +48,9 @@ func Subjects(r io.ReaderAt, size int64) ([]revocation.Subject, revocation.Data,
 		return nil, revocation.Data{}, err
 	}
 	v, err := verifyAll(f)
+	if err == nil {
+		err = v.checkKinds()
+	}
 	if err != nil {
 		return nil, revocation.Data{}, err
 	}
@@ -78,9 +82,24 @@ func SubjectsOf(in Intent, p Proof) ([]revocation.Subject, error) {
 	return s.subjects(), nil
 }
 
+// CheckExtendable fails if a signature that is in a file already would make [NewExtension]
+// fail once ours is there, too; it is asked before a key is. A file that nobody has signed
+// yet is fine.
+func CheckExtendable(base io.ReaderAt, size int64) error {
+	f, err := pdf.Open(base, size)
+	if err != nil {
+		return err
+	}
+	_, err = verifyAll(f)
+	if no, refused := errors.AsType[*pdf.RefusedError](err); refused && no.Reason == pdf.ReasonUnsigned {
+		return nil
+	}
+	return err
+}
+
 // NewExtension lays an extension out. It verifies the signatures that are there, as
-// [Subjects] does, in the same single pass over the file that computes what is to be
-// stamped. It fails with [pades.ErrNothingToAdd] if there is nothing to do.
+// [Subjects] does, but those of unknown kinds, in the same single pass over the file that
+// computes what is to be stamped. It fails with [pades.ErrNothingToAdd] if there is nothing to do.
 func NewExtension(base io.ReaderAt, size int64, p ExtensionParams) (Extension, error) {
 	f, err := pdf.Open(base, size)
 	if err != nil {

@@ -2,6 +2,7 @@ package signing
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,9 @@ import (
 	"countersign/signing/timestamp"
 )
 
+// ErrBroken: a signature in the file does not hold, so nothing may be added to it.
+var ErrBroken = errors.New("a signature in this PDF does not hold; ask for the file as it was signed")
+
 // The kinds of signatures that can be extended (ISO 32000-2, Table 260; EN 319 142-1,
 // clause 6.3 and 5.4.3). adbe.pkcs7.detached is what came before PAdES.
 const (
@@ -24,13 +28,14 @@ const (
 	subFilterDocStamp = "ETSI.RFC3161"
 )
 
-// A signed is one signature or document timestamp of a file.
+// A signed is one signature or document timestamp of a file. Without both certs and token
+// it is of a kind that cannot be extended.
 type signed struct {
 	field     string
 	subFilter string
 	end       int64 // of what it covers
 	cms       cms.Parsed
-	certs     []*x509.Certificate // the signer's first; nil for a document timestamp
+	certs     []*x509.Certificate // the signer's first; nil of a document timestamp
 	token     *timestamp.Token    // over the signature; of a document timestamp, itself
 }
 
@@ -40,7 +45,8 @@ type verified struct {
 	digests *pades.Digests
 }
 
-// verifyAll reads all signatures of a file and verifies them against its bytes.
+// verifyAll reads all signatures of a file and verifies those of a kind that it knows
+// against its bytes.
 func verifyAll(f *pdf.File) (*verified, error) {
 	if err := f.CheckExtending(); err != nil {
 		return nil, err
@@ -77,13 +83,9 @@ func verifyAll(f *pdf.File) (*verified, error) {
 func readSigned(fd pdf.Field) (signed, pades.Range, error) {
 	s := signed{field: fd.Name, subFilter: fd.SubFilter, end: fd.ByteRange[2] + fd.ByteRange[3]}
 	r := pades.Range{Field: fd.Name, ByteRange: fd.ByteRange}
-	switch fd.SubFilter {
-	case subFilterPAdES, subFilterPKCS7, subFilterDocStamp:
-	default:
-		return s, r, &pdf.RefusedError{
-			Reason: pdf.ReasonSignature,
-			Detail: fmt.Sprintf("the signature in field %q is of the kind %q, which nothing can prove for long", fd.Name, fd.SubFilter),
-		}
+	if s.foreign() {
+		r.Hash = crypto.SHA256
+		return s, r, nil
 	}
 	der, err := contents(fd.ContentsHex)
 	if err != nil {
@@ -133,14 +135,14 @@ func contents(digits []byte) ([]byte, error) {
 
 // broken says which signature does not hold.
 func (s *signed) broken(err error) error {
-	return fmt.Errorf("the signature in field %q does not hold, so nothing is added to it: %w", s.field, err)
+	return fmt.Errorf("%w: field %q: %w", ErrBroken, s.field, err)
 }
 
 // verify compares a signature with the digest over its byte range. Weak algorithms are for
 // validators to judge; only PAdES must have a signing-certificate attribute.
 func (s *signed) verify(digest []byte) error {
 	if s.certs == nil {
-		if !bytes.Equal(s.token.Digest, digest) {
+		if s.token != nil && !bytes.Equal(s.token.Digest, digest) {
 			return s.broken(timestamp.ErrMismatch)
 		}
 		return nil
@@ -158,7 +160,7 @@ func (s *signed) verify(digest []byte) error {
 func (s *signed) subjects() []revocation.Subject {
 	var out []revocation.Subject
 	what := fmt.Sprintf("the signature in field %q", s.field)
-	if s.certs == nil {
+	if s.subFilter == subFilterDocStamp {
 		what = fmt.Sprintf("the document timestamp in field %q", s.field)
 	} else {
 		out = append(out, revocation.Subject{What: what, Certs: s.certs, At: s.time()})
@@ -179,15 +181,34 @@ func (s *signed) time() time.Time {
 	return s.token.Time
 }
 
+// foreign tells signatures of other kinds.
+func (s *signed) foreign() bool {
+	return s.subFilter != subFilterPAdES && s.subFilter != subFilterPKCS7 && s.subFilter != subFilterDocStamp
+}
+
+// checkKinds refuses signatures that nothing can prove for long, like those over SHA-1 by
+// the rules of their kind.
+func (v *verified) checkKinds() error {
+	for _, s := range v.all {
+		if s.foreign() {
+			return &pdf.RefusedError{
+				Reason: pdf.ReasonSignature,
+				Detail: fmt.Sprintf("the one in field %q is of the kind %q, which cannot be kept valid for long", s.field, s.subFilter),
+			}
+		}
+	}
+	return nil
+}
+
 // subjects returns those of all signatures. One without a timestamp of its own is proven
 // by the first document timestamp behind it.
 func (v *verified) subjects() []revocation.Subject {
 	var out []revocation.Subject
 	for i := range v.all {
 		own := v.all[i].subjects()
-		if v.all[i].token == nil {
+		if v.all[i].token == nil && len(own) > 0 {
 			for _, later := range v.all[i+1:] {
-				if later.certs == nil {
+				if later.subFilter == subFilterDocStamp {
 					own[0].At = later.token.Time
 					break
 				}

@@ -69,28 +69,34 @@ func TestDSSForms(t *testing.T) {
 		"null": {signedWith(t, "/DSS null"), "11 12 13 14 15 1", Counts{2, 1, 1}},
 		"direct": {
 			signedWith(t, "/DSS << /Certs [8 0 R] /VRI << /AA << >> >> >>", root),
-			"12 13 14 1", Counts{1, 1, 1},
+			"12 13 14 1",
+			Counts{1, 1, 1},
 		},
 		"indirect": {
 			signedWith(t, "/DSS 9 0 R", root, "<< /Type /DSS /Certs [8 0 R] >>"),
-			"13 14 15 9", Counts{1, 1, 1},
+			"13 14 15 9",
+			Counts{1, 1, 1},
 		},
 		"indirect lists": {
 			signedWith(t, "/DSS 9 0 R", root, "<< /Certs 10 0 R /OCSPs 11 0 R /CRLs 12 0 R >>", "[8 0 R]", "[]", "[]"),
-			"16 10 17 11 18 12", Counts{1, 1, 1},
+			"16 10 17 11 18 12",
+			Counts{1, 1, 1},
 		},
 		"packed": {
 			signedWith(t, "/DSS << /Certs [8 0 R] >>", stream("/Filter /FlateDecode", flate([]byte("root")))),
-			"12 13 14 1", Counts{1, 1, 1},
+			"12 13 14 1",
+			Counts{1, 1, 1},
 		},
 		"all there": {
 			signedWith(t, "/DSS << /Certs [8 0 R 9 0 R] /OCSPs [10 0 R] /CRLs [11 0 R 11 0 R] >>",
 				root, stream("", []byte("ca")), stream("", []byte("good")), stream("", []byte("empty"))),
-			"", Counts{},
+			"",
+			Counts{},
 		},
 		"unreadable values": {
 			signedWith(t, "/DSS << /Certs [8 0 R 99 0 R 9 0 R null 10 0 R 1] >>", root, "<< >>", stream("/Filter /DCTDecode", []byte("ca"))),
-			"14 15 16 1", Counts{1, 1, 1},
+			"14 15 16 1",
+			Counts{1, 1, 1},
 		},
 	} {
 		x, err := extend(t, c.base, data, 0)
