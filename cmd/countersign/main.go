@@ -34,6 +34,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Config  configCmd  `cmd:"" help:"Check a configuration, or print an example."`
 	Sign    signCmd    `cmd:"" help:"Sign one PDF now."`
+	Extend  extendCmd  `cmd:"" help:"Add to one signed PDF what proves its signatures for long (levels B-LT and B-LTA), or do so again."`
 	Request requestCmd `cmd:"" help:"List, show or cancel requests."`
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/mail"
 	"net/url"
 	"os"
@@ -23,20 +24,22 @@ import (
 	"countersign/signing/keys/file"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 type signCmd struct {
 	Key     string   `help:"Key to sign with: file:/path/seal.p12?password-file=/path/seal.pw" placeholder:"URI" xor:"key" required:""`
 	Demo    bool     `help:"Sign with a demo key, demo CA and demo time-stamping authority made for this one run." xor:"key" required:""`
-	Level   string   `help:"PAdES level: B-B or B-T. Default: B-T where there is a time-stamping authority, else B-B."`
-	TSA     []string `name:"tsa" help:"Time-stamping authority (RFC 3161), tried in the order given." placeholder:"URL"`
+	Level   string   `help:"PAdES level: B-B, B-T, B-LT or B-LTA. Default: B-LTA where there is a time-stamping authority, else B-B."`
+	PSS     bool     `name:"pss" help:"RSA keys: sign with RSASSA-PSS instead of PKCS #1 v1.5."`
 	Certify bool     `help:"Certify the document: afterwards only form filling and further signatures are allowed (P=2). It must be the first signature."`
 	Field   string   `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
 	Reason  string   `help:"Reason stated in the signature."`
 	Signer  []string `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
 	Root    string   `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
-	In      string   `arg:"" name:"in.pdf" help:"PDF to sign."`
-	Out     string   `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
+	evidenceFlags
+	In  string `arg:"" name:"in.pdf" help:"PDF to sign."`
+	Out string `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
 }
 
 // Run signs one file.
@@ -50,22 +53,20 @@ func (c *signCmd) Run(ctx context.Context, t terminal) error {
 	}
 	defer stop()
 	res, err := j.run(ctx, c.In, c.Out)
-	var no *pdf.RefusedError
-	if errors.As(err, &no) {
-		return noError{fmt.Errorf("%s: %w", c.In, err)}
-	}
 	if err != nil {
-		return fmt.Errorf("signing %s: %w", c.In, err)
+		return refusal(fmt.Errorf("signing %s: %w", c.In, err))
 	}
-	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level(), res.SHA256)
+	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level, res.SHA256)
 	return nil
 }
 
 // A signJob is a row of signatures over one file.
 type signJob struct {
-	steps  []signStep
-	client *evidence.Client // nil: level B-B
-	field  string           // existing field for the first step
+	steps []signStep
+	level string
+	prover
+	data  revocation.Data // what proves the signatures made so far
+	field string          // existing field for the first step
 }
 
 type signStep struct {
@@ -73,25 +74,17 @@ type signStep struct {
 	params signing.Params
 }
 
-func (j *signJob) level() string {
-	if j.client == nil {
-		return "B-B"
-	}
-	return "B-T"
-}
-
 // open gets the keys and the time-stamping authority.
 func (c *signCmd) open(ctx context.Context) (*signJob, func(), error) {
-	switch c.Level {
-	case "", "B-B", "B-T":
-	default:
-		return nil, nil, fmt.Errorf("--level %s: this version makes B-B and B-T", c.Level)
+	level, err := c.levelOf(c.Level, c.Demo)
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(c.Signer) > 0 && (!c.Demo || c.Field != "") || c.Root != "" && !c.Demo {
 		return nil, nil, errors.New("--signer and --root go with --demo only, and --signer not with --field")
 	}
-	j := &signJob{field: c.Field}
-	first := signing.Params{Reason: c.Reason}
+	j := &signJob{level: level, field: c.Field}
+	first := signing.Params{Reason: c.Reason, PSS: c.PSS}
 	if c.Certify {
 		first.Certification = 2
 	}
@@ -103,15 +96,8 @@ func (c *signCmd) open(ctx context.Context) (*signJob, func(), error) {
 		return nil, nil, err
 	}
 	j.steps = []signStep{{key, first}}
-	if c.Level == "B-T" && len(c.TSA) == 0 {
-		return nil, nil, errors.New("--level B-T needs a time-stamping authority: give --tsa URL")
-	}
-	if len(c.TSA) > 0 && c.Level != "B-B" {
-		if j.client, err = evidence.New(evidence.Options{TSAs: tsas(c.TSA)}); err != nil {
-			return nil, nil, fmt.Errorf("--tsa: %w", err)
-		}
-	}
-	return j, func() {}, nil
+	j.prover, err = c.newProver(level)
+	return j, func() {}, err
 }
 
 func tsas(urls []string) []evidence.TSA {
@@ -134,13 +120,24 @@ func openKey(ctx context.Context, uri string) (signing.Key, error) {
 	return key, nil
 }
 
-// openDemo makes keys for one run, and a time-stamping authority on loopback.
-func (c *signCmd) openDemo(j *signJob, first signing.Params) (*signJob, func(), error) {
-	now := time.Now()
-	pki, err := demopki.New(now, "Countersign Demo")
+// openDemo makes keys for one run, and serves on loopback what proves them.
+func (c *signCmd) openDemo(j *signJob, first signing.Params) (_ *signJob, stop func(), err error) {
+	mux := http.NewServeMux()
+	url, stop, err := serveLoopback("127.0.0.1:0", mux)
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	now := time.Now()
+	pki, err := demopki.Make(demopki.Options{Now: now, Organisation: "Countersign Demo", URL: url})
+	if err != nil {
+		return nil, nil, err
+	}
+	mux.Handle("/", pki.Server(time.Now))
 	if c.Root != "" {
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pki.Root.Chain()[0].Raw})
 		if err := os.WriteFile(c.Root, block, 0o644); err != nil {
@@ -148,33 +145,33 @@ func (c *signCmd) openDemo(j *signJob, first signing.Params) (*signJob, func(), 
 		}
 	}
 	j.steps = []signStep{{pki.Seal, first}}
-	authority, err := ca.New(ca.Options{Key: pki.CA})
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, person := range c.Signer {
 		a, err := mail.ParseAddress(person)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--signer %q: write it as 'Name <address>': %w", person, err)
 		}
-		key, err := authority.Issue(context.Background(), ca.Subject{Name: a.Name, Address: a.Address, RequestID: "demo"}, now, rand.Reader)
+		key, err := demoSigner(pki, a, now)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--signer %q: %w", person, err)
 		}
 		j.steps = append(j.steps, signStep{key, signing.Params{Name: a.Name, ContactInfo: a.Address, Reason: c.Reason}})
 	}
-	if c.Level == "B-B" {
-		return j, func() {}, nil
+	own := c.evidenceFlags
+	own.AllowPrivate = append(own.AllowPrivate, "127.0.0.1")
+	if len(own.TSA) == 0 {
+		own.TSA = []string{url + "/tsa"}
 	}
-	url, stop, err := serveLoopback("127.0.0.1:0", pki.TSA(time.Now))
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(c.TSA) > 0 {
-		url = c.TSA[0]
-	}
-	j.client, err = evidence.New(evidence.Options{TSAs: tsas([]string{url})})
+	j.prover, err = own.newProver(j.level)
 	return j, stop, err
+}
+
+// demoSigner issues a one-use key to a person.
+func demoSigner(pki *demopki.PKI, a *mail.Address, now time.Time) (signing.Key, error) {
+	authority, err := ca.New(ca.Options{Key: pki.CA})
+	if err != nil {
+		return nil, err
+	}
+	return authority.Issue(context.Background(), ca.Subject{Name: a.Name, Address: a.Address, RequestID: "demo"}, now, rand.Reader)
 }
 
 // run makes R0, then one revision after the other in a scratch directory beside the
@@ -185,6 +182,9 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 		return signing.Result{}, err
 	}
 	defer os.RemoveAll(scratch)
+	if err := j.ready(ctx, in); err != nil {
+		return signing.Result{}, err
+	}
 	current, fields := in, []string{j.field}
 	if j.field == "" {
 		current = filepath.Join(scratch, "r0.pdf")
@@ -201,7 +201,38 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 		}
 		current = next
 	}
+	if atLeast(j.level, "B-LT") {
+		next := filepath.Join(scratch, "extended.pdf")
+		e, err := j.extend(ctx, j.level, current, next, j.data)
+		if err != nil {
+			return res, err
+		}
+		current, res = next, e.Result
+	}
 	return res, publish(current, out)
+}
+
+// ready finds out, before a key is asked, whether the level can be had: that signatures in
+// the file stand, that an authority stamps, and how long its tokens are.
+func (j *signJob) ready(ctx context.Context, in string) error {
+	if atLeast(j.level, "B-LT") {
+		f, err := os.Open(in)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if err := signing.CheckExtendable(f, st.Size()); err != nil {
+			return err
+		}
+	}
+	if j.client == nil {
+		return nil
+	}
+	return j.client.Probe(ctx)
 }
 
 // checkOut refuses, before anything is signed, an output that a rename would destroy
@@ -289,12 +320,12 @@ func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res 
 		s.params.TokenRoom = j.client.TokenRoom()
 	}
 	var intent signing.Intent
+	var proof signing.Proof
 	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
 		if intent, err = signing.NewIntent(base, size, s.params); err != nil {
 			return err
 		}
-		proof, err := j.prove(ctx, s.key, intent)
-		if err != nil {
+		if proof, err = j.prove(ctx, s.key, intent); err != nil {
 			return err
 		}
 		res, err = signing.Finish(w, base, intent, proof)
@@ -308,7 +339,27 @@ func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res 
 		return res, err
 	}
 	defer f.Close()
-	return res, signing.Check(f, res.Size, intent)
+	if err := signing.Check(f, res.Size, intent); err != nil {
+		return res, err
+	}
+	return res, j.addEvidence(ctx, intent, proof)
+}
+
+// addEvidence gathers what proves a signature just made, before its certificate ends.
+func (j *signJob) addEvidence(ctx context.Context, in signing.Intent, p signing.Proof) error {
+	if j.fetcher == nil {
+		return nil
+	}
+	subjects, err := signing.SubjectsOf(in, p)
+	if err != nil {
+		return err
+	}
+	more, err := j.gather(ctx, subjects, j.data)
+	if err != nil {
+		return err
+	}
+	j.data.Add(more)
+	return nil
 }
 
 func (j *signJob) prove(ctx context.Context, key signing.Key, in signing.Intent) (signing.Proof, error) {

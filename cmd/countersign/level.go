@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/signing"
+	"countersign/signing/evidence"
+	"countersign/signing/revocation"
+	"countersign/signing/timestamp"
+)
+
+// levels are the PAdES baseline levels, each with all of the ones before it (EN 319
+// 142-1, clause 6).
+var levels = []string{"B-B", "B-T", "B-LT", "B-LTA"}
+
+// evidenceFlags say where to get what proves signatures for long.
+type evidenceFlags struct {
+	TSA          []string `name:"tsa" help:"Time-stamping authority (RFC 3161), tried in the order given." placeholder:"URL"`
+	Trust        []string `help:"Certificates (PEM) at which the path of every signer and authority must end. Default: any root that comes with the signature or from its issuer." placeholder:"FILE"`
+	AllowPrivate []string `help:"Fetch evidence from this host or network, too, though it is private or on this machine." placeholder:"HOST|CIDR"`
+}
+
+// levelOf checks a level that was asked for; "" is the highest one that can be had.
+func (f evidenceFlags) levelOf(asked string, demo bool) (string, error) {
+	stamped := demo || len(f.TSA) > 0
+	switch {
+	case asked == "" && stamped:
+		return "B-LTA", nil
+	case asked == "":
+		return "B-B", nil
+	case !slices.Contains(levels, asked):
+		return "", fmt.Errorf("--level %s: choose %s", asked, strings.Join(levels, ", "))
+	case asked != "B-B" && !stamped:
+		return "", fmt.Errorf("--level %s needs a time-stamping authority: give --tsa URL", asked)
+	}
+	return asked, nil
+}
+
+// atLeast compares levels.
+func atLeast(level, wanted string) bool {
+	return slices.Index(levels, level) >= slices.Index(levels, wanted)
+}
+
+// roots reads the files of --trust.
+func (f evidenceFlags) roots() ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for _, path := range f.Trust {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("--trust: %w", err)
+		}
+		before := len(out)
+		for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type != "CERTIFICATE" {
+				continue
+			}
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("--trust %s: %w", path, err)
+			}
+			out = append(out, c)
+		}
+		if len(out) == before {
+			return nil, fmt.Errorf("--trust %s: it has no certificate in PEM form", path)
+		}
+	}
+	return out, nil
+}
+
+// A prover gets timestamps and evidence.
+type prover struct {
+	client  *evidence.Client // nil: no timestamps
+	fetcher *evidence.Fetcher
+}
+
+// newProver makes the clients that a level needs.
+func (f evidenceFlags) newProver(level string) (prover, error) {
+	var p prover
+	var err error
+	if len(f.TSA) > 0 && level != "B-B" {
+		if p.client, err = evidence.New(evidence.Options{TSAs: tsas(f.TSA)}); err != nil {
+			return p, fmt.Errorf("--tsa: %w", err)
+		}
+	}
+	if !atLeast(level, "B-LT") {
+		return p, nil
+	}
+	roots, err := f.roots()
+	if err != nil {
+		return p, err
+	}
+	p.fetcher, err = evidence.NewFetcher(evidence.FetcherOptions{Roots: roots, Allow: f.AllowPrivate})
+	if err != nil {
+		return p, fmt.Errorf("--allow-private: %w", err)
+	}
+	return p, nil
+}
+
+// maxWait is how long to wait for an answer newer than the signature.
+const maxWait = 2 * time.Minute
+
+// gather gets the evidence for subjects, if need be a little later.
+func (p prover) gather(ctx context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error) {
+	deadline := time.Now().Add(maxWait)
+	for {
+		data, err := p.fetcher.Gather(ctx, subjects, known)
+		later, early := errors.AsType[*evidence.NotYetError](err)
+		switch {
+		case errors.Is(err, evidence.ErrRevoked):
+			return data, noError{err}
+		case !early:
+			return data, err
+		case later.RetryAt.After(deadline):
+			return data, fmt.Errorf("%w; make it --level B-T now, and run countersign extend on that file then", err)
+		}
+		select {
+		case <-ctx.Done():
+			return data, ctx.Err()
+		case <-time.After(time.Until(later.RetryAt)):
+		}
+	}
+}
+
+// An extended says what an extension added.
+type extended struct {
+	signing.Result
+	x     signing.Extension
+	token timestamp.Token // zero at level B-LT
+}
+
+// extend writes the file out, which is in with validation data and, but at level B-LT, a
+// document timestamp.
+func (p prover) extend(ctx context.Context, level string, in, out string, data revocation.Data) (e extended, err error) {
+	params := signing.ExtensionParams{Data: data}
+	if level != "B-LT" {
+		// A token now, so that the room for the next one is known.
+		if err := p.client.Probe(ctx); err != nil {
+			return e, err
+		}
+		params.TokenRoom = p.client.TokenRoom()
+	}
+	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+		if e.x, err = signing.NewExtension(base, size, params); err != nil {
+			return err
+		}
+		if e.x.Timestamped() {
+			if e.token, err = p.client.TimestampDigest(ctx, e.x.Digest, crypto.SHA256); err != nil {
+				return err
+			}
+		}
+		e.Result, err = signing.FinishExtension(w, base, e.x, e.token.DER)
+		return err
+	})
+	if err != nil {
+		return e, err
+	}
+	f, err := os.Open(out)
+	if err != nil {
+		return e, err
+	}
+	defer f.Close()
+	return e, signing.CheckExtension(f, e.Size, e.x)
+}
+
+// inScratch runs write with a directory beside out, and moves the file whose path it returns
+// to its place.
+func inScratch(out string, write func(dir string) (string, error)) error {
+	dir, err := os.MkdirTemp(filepath.Dir(out), ".countersign-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path, err := write(dir)
+	if err != nil {
+		return err
+	}
+	return publish(path, out)
+}
