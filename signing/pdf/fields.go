@@ -2,7 +2,10 @@ package pdf
 
 import "strings"
 
-const maxFields = 200_000
+const (
+	maxFields = 200_000
+	maxNames  = 16 << 20 // bytes in the fully qualified names of all fields
+)
 
 // FieldKind says what a signature field holds.
 type FieldKind uint8
@@ -78,8 +81,8 @@ func (f *File) readForm() error {
 	if err != nil {
 		return err
 	}
-	w := formWalk{f: f, seen: map[uint32]bool{}, values: map[uint32]bool{}}
-	w.names = map[string]bool{}
+	w := formWalk{f: f}
+	w.form.names = map[string]bool{}
 	if err := w.checkForm(o.Value); err != nil {
 		return err
 	}
@@ -90,7 +93,12 @@ func (f *File) readForm() error {
 	if !roots.IsNull() && roots.kind != Array {
 		return broken("the list of form fields is %s", roots.kind)
 	}
-	for _, r := range roots.Items() {
+	refs, err := w.references(roots)
+	if err != nil {
+		return err
+	}
+	o, roots = Object{}, Value{} // a hundred times as large as the list of references
+	for _, r := range refs {
 		if err := w.root(r); err != nil {
 			return err
 		}
@@ -102,8 +110,10 @@ func (f *File) readForm() error {
 type formWalk struct {
 	form
 	f      *File
-	seen   map[uint32]bool // fields and widgets
-	values map[uint32]bool // signature dictionaries
+	seen   bitset // fields and widgets
+	count  int    // of them
+	named  int    // bytes in all names
+	values bitset // signature dictionaries
 }
 
 // checkForm refuses forms that a program lays out and notes what a viewer redraws.
@@ -136,13 +146,25 @@ type node struct {
 	depth int
 }
 
+// references returns the entries of /Fields or /Kids, but for those that are null.
+func (w *formWalk) references(list Value) ([]Ref, error) {
+	refs := make([]Ref, 0, len(list.Items()))
+	for _, v := range list.Items() {
+		ref, ok := v.Ref()
+		if !ok && !v.IsNull() {
+			return nil, broken("the form lists %s where a field should be", v.kind)
+		}
+		if ok {
+			refs = append(refs, ref)
+		}
+	}
+	return refs, nil
+}
+
 // root handles an entry of /Fields. One that leads nowhere is passed over: programs
 // that delete fields leave such behind.
-func (w *formWalk) root(v Value) error {
-	if v.IsNull() {
-		return nil
-	}
-	obj, err := w.load(v)
+func (w *formWalk) root(ref Ref) error {
+	obj, err := w.load(ref)
 	if err != nil || obj.Value.IsNull() {
 		return err
 	}
@@ -153,18 +175,13 @@ func (w *formWalk) root(v Value) error {
 }
 
 // load reads a field or widget, which must be reached by exactly one way.
-func (w *formWalk) load(v Value) (Object, error) {
-	ref, ok := v.Ref()
-	if !ok {
-		return Object{}, broken("the form lists %s where a field should be", v.kind)
-	}
-	if w.seen[ref.Num] {
+func (w *formWalk) load(ref Ref) (Object, error) {
+	if !w.seen.add(ref.Num) {
 		return Object{}, broken("the form reaches field %d twice", ref.Num)
 	}
-	if len(w.seen) == maxFields {
+	if w.count++; w.count > maxFields {
 		return Object{}, refuse(ReasonTooLarge, "more than %d form fields", maxFields)
 	}
-	w.seen[ref.Num] = true
 	o, err := w.f.Object(ref)
 	if err == nil && o.Value.IsNull() {
 		// What gets this number would become a field.
@@ -189,8 +206,13 @@ func (w *formWalk) field(n node) error {
 	if err != nil {
 		return err
 	}
+	refs, err := w.references(kids)
+	if err != nil {
+		return err
+	}
+	kids = Value{}
 	terminal := true
-	for _, k := range kids.Items() {
+	for _, k := range refs {
 		obj, err := w.load(k)
 		if err == nil && obj.Value.IsNull() {
 			err = broken("form field %d lists object %d, which does not exist", n.obj.Ref.Num, obj.Ref.Num)
@@ -201,7 +223,9 @@ func (w *formWalk) field(n node) error {
 		if obj.Value.Get("T").IsNull() {
 			continue // a widget of this field
 		}
-		terminal = false
+		if terminal {
+			terminal, n.obj.Value = false, Value{} // only the way down counts from here
+		}
 		if err := w.field(node{obj, n.name, n.typ, n.depth + 1}); err != nil {
 			return err
 		}
@@ -232,19 +256,23 @@ func (w *formWalk) inherit(n *node) error {
 	if ft.kind == Name {
 		n.typ = ft.Name()
 	}
-	if w.names[n.name] { // validators refuse such forms
-		return broken("two form fields have the name %q", n.name)
+	if w.named += len(n.name); w.named > maxNames {
+		return refuse(ReasonTooLarge, "names of form fields of more than %d MB", maxNames>>20)
 	}
-	w.names[n.name] = true
-	if top, _, dotted := strings.Cut(n.name, "."); dotted && !w.names[top] {
-		w.names[top] = false // a full stop within /T, against 12.7.4.2
+	names := w.form.names
+	if names[n.name] { // validators refuse such forms
+		return broken("two form fields have the name %q", clip([]byte(n.name)))
+	}
+	names[n.name] = true
+	if top, _, dotted := strings.Cut(n.name, "."); dotted && !names[top] {
+		names[top] = false // a full stop within /T, against 12.7.4.2
 	}
 	return nil
 }
 
 // signatureField reads one signature field and, if it is signed, its signature.
 func (w *formWalk) signatureField(n node) error {
-	fd := Field{Name: n.name, Object: n.obj}
+	fd := Field{Name: n.name, Object: n.obj.compact()}
 	v, err := w.f.ResolveObject(n.obj.Value.Get("V"))
 	if err != nil {
 		return err
@@ -255,10 +283,9 @@ func (w *formWalk) signatureField(n node) error {
 	}
 	if v.Ref == (Ref{}) { // the signature dictionary stands in the field itself
 		v.base = n.obj.base
-	} else if w.values[v.Ref.Num] {
+	} else if !w.values.add(v.Ref.Num) {
 		return refuse(ReasonSignature, "two fields share one signature (object %d)", v.Ref.Num)
 	}
-	w.values[v.Ref.Num] = v.Ref.Num != 0
 	if w.f.irregular != "" {
 		return refuse(ReasonIrregular, "%s, and it is signed in field %q already", w.f.irregular, n.name)
 	}

@@ -21,9 +21,12 @@ type File struct {
 	catalog   Object
 	warnings  []string
 	irregular string // why common readers would repair the file; empty if they would not
+	odd       string // why some validators refuse the cross-reference chain, else empty
 
+	blocks   [4]block // read last
+	oldest   int      // index of the block to be replaced next
 	streams  []*objectStream
-	work     int64 // bytes parsed and decompressed so far
+	work     int64 // bytes read, parsed and decompressed so far
 	rowBytes int64 // entries kept of cross-reference streams and irregular tables
 	runs     int
 	decoding int
@@ -87,7 +90,8 @@ func (f *File) readTail() (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if last := len(bytes.TrimRight(window, padding)); last > 0 {
+		last := len(bytes.TrimRight(window, padding))
+		if b = window[:last]; from > 0 && last > 0 && last < tailBytes/2 {
 			end = from + int64(last)
 			from = max(0, end-tailBytes)
 			if b, _, err = f.window(from, int(end-from)); err != nil {
@@ -161,7 +165,7 @@ func (f *File) readCatalog() error {
 	if o.Value.kind != Dict || o.Value.Get("Type").Name() != "Catalog" {
 		return broken("its catalog is %s, not a dictionary of /Type /Catalog", o.Value.kind)
 	}
-	f.catalog = o
+	f.catalog = o.compact()
 	return nil
 }
 
@@ -224,6 +228,9 @@ func (f *File) CheckStructure() error {
 	if _, err := f.NumPages(); err != nil {
 		return err
 	}
+	if err := f.checkHistory(); err != nil {
+		return err
+	}
 	for _, s := range f.index {
 		for num := s.first; num < s.end; num++ {
 			e, err := f.entryIn(s.from, num)
@@ -261,7 +268,7 @@ func (f *File) walkPages(visit func(Object) bool) error {
 	if !ok {
 		return broken("its catalog names no page tree")
 	}
-	w := pageWalk{f: f, visit: visit, seen: map[uint32]bool{}}
+	w := pageWalk{f: f, visit: visit}
 	err := w.node(root, 0)
 	if errors.Is(err, errStop) {
 		return nil
@@ -275,17 +282,16 @@ var errStop = errors.New("stop")
 type pageWalk struct {
 	f     *File
 	visit func(Object) bool
-	seen  map[uint32]bool
+	seen  bitset
 }
 
 func (w *pageWalk) node(ref Ref, depth int) error {
-	if w.seen[ref.Num] {
+	if !w.seen.add(ref.Num) {
 		return broken("its page tree reaches object %d twice", ref.Num)
 	}
 	if depth > maxDepth {
 		return refuse(ReasonTooLarge, "its page tree is more than %d deep", maxDepth)
 	}
-	w.seen[ref.Num] = true
 	o, err := w.f.Object(ref)
 	if err != nil {
 		return err
@@ -298,7 +304,17 @@ func (w *pageWalk) node(ref Ref, depth int) error {
 	case o.Value.kind != Dict:
 		return broken("object %d in its page tree is %s", ref.Num, o.Value.kind)
 	case typ == "Pages" && kids.kind == Array:
-		return w.kids(kids, depth)
+		refs, err := references(kids)
+		if err != nil {
+			return err
+		}
+		o, kids = Object{}, Value{} // a hundred times as large as the list of references
+		for _, k := range refs {
+			if err := w.node(k, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
 	case typ == "Page" && kids.IsNull() && depth > 0:
 		if !w.visit(o) {
 			return errStop
@@ -308,15 +324,15 @@ func (w *pageWalk) node(ref Ref, depth int) error {
 	return broken("object %d in its page tree is neither a page nor a node with pages", ref.Num)
 }
 
-func (w *pageWalk) kids(kids Value, depth int) error {
+// references returns the kids of a node.
+func references(kids Value) ([]Ref, error) {
+	refs := make([]Ref, 0, len(kids.Items()))
 	for _, k := range kids.Items() {
 		ref, ok := k.Ref()
 		if !ok {
-			return broken("its page tree has %s where a page should be", k.kind)
+			return nil, broken("its page tree has %s where a page should be", k.kind)
 		}
-		if err := w.node(ref, depth+1); err != nil {
-			return err
-		}
+		refs = append(refs, ref)
 	}
-	return nil
+	return refs, nil
 }

@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"bytes"
 	"errors"
 	"strconv"
 )
@@ -26,13 +25,20 @@ func newParser(buf []byte, eof bool) *parser {
 	return &parser{buf: buf, eof: eof, left: maxValues}
 }
 
-func isSpace(c byte) bool {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == 0 || c == '\f'
-}
+// classes tells white space from delimiters (7.2.3); all else is regular.
+var classes = func() (t [256]uint8) {
+	for _, c := range []byte("\x00\t\n\f\r ") {
+		t[c] = 1
+	}
+	for _, c := range []byte("()<>[]{}/%") {
+		t[c] = 2
+	}
+	return t
+}()
 
-func isDelim(c byte) bool { return bytes.IndexByte([]byte("()<>[]{}/%"), c) >= 0 }
+func isSpace(c byte) bool { return classes[c] == 1 }
 
-func isRegular(c byte) bool { return !isSpace(c) && !isDelim(c) }
+func isRegular(c byte) bool { return classes[c] == 0 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
@@ -213,7 +219,7 @@ func (p *parser) array(depth int) (Value, error) {
 // differ in which of the two they take (7.3.7).
 func (p *parser) dict(depth int) (Value, error) {
 	v := Value{kind: Dict}
-	seen := map[string]bool{}
+	var seen map[string]bool
 	for p.pos += 2; ; {
 		p.skip()
 		c, err := p.peek()
@@ -237,10 +243,8 @@ func (p *parser) dict(depth int) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		if name := key.Name(); seen[name] {
-			return v, broken("a dictionary has the key %q twice", clip([]byte(name)))
-		} else {
-			seen[name] = true
+		if v.twice(key, &seen) {
+			return v, broken("a dictionary has the key %q twice", clip([]byte(key.Name())))
 		}
 		val, err := p.value(depth + 1)
 		if err != nil {
@@ -248,6 +252,32 @@ func (p *parser) dict(depth int) (Value, error) {
 		}
 		v.list = append(v.list, key, val)
 	}
+}
+
+// twice reports whether a dictionary that is being read has the key already. Small ones
+// are searched, larger ones keep a map of their keys.
+func (v Value) twice(key Value, seen *map[string]bool) bool {
+	const small = 32 // keys and values
+	if len(v.list) < small {
+		for i := 0; i < len(v.list); i += 2 {
+			if v.list[i].sameName(key) {
+				return true
+			}
+		}
+		return false
+	}
+	if *seen == nil {
+		*seen = make(map[string]bool, len(v.list))
+		for i := 0; i < len(v.list); i += 2 {
+			(*seen)[v.list[i].Name()] = true
+		}
+	}
+	name := key.Name()
+	if (*seen)[name] {
+		return true
+	}
+	(*seen)[name] = true
+	return false
 }
 
 // number reads an integer, a real number (7.3.3) or a reference.

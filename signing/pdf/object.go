@@ -1,16 +1,11 @@
 package pdf
 
-import (
-	"errors"
-	"fmt"
-	"io"
-)
+import "errors"
 
 const (
 	maxObjectNumber = 8_388_607 // Annex C: the limit that readers keep to
 	maxObjectBytes  = 16 << 20  // one object without its stream data
-	maxWork         = 512 << 20 // bytes parsed and decompressed per File
-	maxCached       = 4         // object streams kept decoded
+	maxWork         = 384 << 20 // bytes read, parsed and decompressed per File
 )
 
 // An Object is an indirect object, or the null value if there is none.
@@ -25,49 +20,6 @@ type Object struct {
 
 // offset returns where in the file the value v, a part of o, starts.
 func (o Object) offset(v Value) int64 { return o.base + int64(v.pos) }
-
-// spend takes n bytes from the budget that bounds all work on one file.
-func (f *File) spend(n int) error {
-	f.work += int64(n)
-	if f.work > maxWork {
-		return refuse(ReasonTooLarge, "reading its structure takes more than %d MB", maxWork>>20)
-	}
-	return nil
-}
-
-// window reads up to n bytes at off and says whether the file ends with them.
-func (f *File) window(off int64, n int) ([]byte, bool, error) {
-	if off < 0 || off > f.size {
-		return nil, false, broken("an offset points outside the file (%d of %d bytes)", off, f.size)
-	}
-	n = int(min(int64(n), f.size-off))
-	if err := f.spend(n); err != nil {
-		return nil, false, err
-	}
-	buf := make([]byte, n)
-	if got, err := f.r.ReadAt(buf, off); got < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, false, fmt.Errorf("read %d bytes of the PDF at offset %d: %w", n, off, err)
-	}
-	return buf, off+int64(n) == f.size, nil
-}
-
-// parseAt hands read a parser over the bytes at off, with more and more of them
-// until they are enough.
-func (f *File) parseAt(off int64, read func(*parser) error) error {
-	for n := 1 << 10; n <= maxObjectBytes; n *= 4 {
-		buf, eof, err := f.window(off, n)
-		if err != nil {
-			return err
-		}
-		if err := read(newParser(buf, eof)); !errors.Is(err, errShort) {
-			return err
-		}
-	}
-	return refuse(ReasonTooLarge, "an object is larger than %d MB", maxObjectBytes>>20)
-}
 
 // objectAt reads the indirect object at a file offset (7.3.10).
 func (f *File) objectAt(off int64) (Object, error) {
@@ -195,102 +147,4 @@ func (f *File) ResolveObject(v Value) (Object, error) {
 		}
 	}
 	return Object{}, broken("a chain of more than %d references", maxDepth)
-}
-
-// An objectStream is a decoded object stream (7.5.7).
-type objectStream struct {
-	num   uint32
-	data  []byte
-	first int
-	index []packed
-}
-
-type packed struct {
-	num, at uint32
-}
-
-// packedObject reads an object out of an object stream.
-func (f *File) packedObject(ref Ref, e entry) (Object, error) {
-	s, err := f.objectStream(uint32(e.offset))
-	if err != nil {
-		return Object{}, err
-	}
-	i := int(e.gen)
-	if i >= len(s.index) || s.index[i].num != ref.Num {
-		return Object{}, broken("object %d is not at its place %d in object stream %d", ref.Num, i, s.num)
-	}
-	p := newParser(s.data, true)
-	p.pos = s.first + int(s.index[i].at)
-	if p.pos > len(s.data) {
-		return Object{}, broken("object %d lies outside of object stream %d", ref.Num, s.num)
-	}
-	v, err := p.value(0)
-	if err != nil {
-		return Object{}, err
-	}
-	if err := f.spend(len(v.raw)); err != nil {
-		return Object{}, err
-	}
-	return Object{Ref: ref, Value: v, base: -1}, nil
-}
-
-// objectStream decodes an object stream; the last few are kept.
-func (f *File) objectStream(num uint32) (*objectStream, error) {
-	for _, s := range f.streams {
-		if s.num == num {
-			return s, nil
-		}
-	}
-	e, err := f.lookup(num)
-	if err != nil {
-		return nil, err
-	}
-	if e.kind != inFile {
-		return nil, broken("object stream %d is not an object of its own", num)
-	}
-	o, err := f.objectAt(e.offset)
-	if err != nil {
-		return nil, err
-	}
-	if o.Ref.Num != num || !o.Stream || o.Value.Get("Type").Name() != "ObjStm" {
-		return nil, broken("object %d is not an object stream", num)
-	}
-	data, err := f.decode(o, maxObjectBytes)
-	if err != nil {
-		return nil, err
-	}
-	s := &objectStream{num: num, data: data}
-	if err := s.readIndex(o.Value); err != nil {
-		return nil, err
-	}
-	if len(f.streams) == maxCached {
-		f.streams = f.streams[1:]
-	}
-	f.streams = append(f.streams, s)
-	return s, nil
-}
-
-// readIndex reads the pairs of object number and offset in front of the objects.
-func (s *objectStream) readIndex(dict Value) error {
-	n, ok := dict.Get("N").Int()
-	first, ok2 := dict.Get("First").Int()
-	if !ok || !ok2 || n < 0 || first < 0 || first > int64(len(s.data)) || n > (first+1)/4 {
-		return broken("object stream %d has no usable /N and /First", s.num)
-	}
-	s.first = int(first)
-	s.index = make([]packed, 0, n)
-	p := newParser(s.data[:first], true)
-	for range n {
-		p.skip()
-		num, _ := p.word()
-		p.skip()
-		at, _ := p.word()
-		a, ok := parseUint(num, maxObjectNumber)
-		b, ok2 := parseUint(at, maxObjectBytes)
-		if !ok || !ok2 {
-			return broken("the index of object stream %d is damaged", s.num)
-		}
-		s.index = append(s.index, packed{uint32(a), uint32(b)})
-	}
-	return nil
 }

@@ -1,6 +1,9 @@
 package pdf
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // readSignature checks a signature dictionary (12.8.1) and fills in fd.
 func (f *File) readSignature(fd *Field, sig Object) error {
@@ -52,7 +55,7 @@ func (f *File) readByteRange(fd *Field, sig Object) error {
 	if b[0] != 0 || b[1] != at || b[2] != at+int64(len(contents.raw)) {
 		return refuse(ReasonSignature, "the gap in the byte range of field %q is not exactly its signature", fd.Name)
 	}
-	fd.ContentsHex = contents.raw[1 : len(contents.raw)-1]
+	fd.ContentsHex = bytes.Clone(contents.raw[1 : len(contents.raw)-1])
 	return f.checkRevisionEnd(fd.Name, b[2]+b[3])
 }
 

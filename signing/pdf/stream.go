@@ -1,23 +1,34 @@
 package pdf
 
 import (
+	"bufio"
 	"bytes"
 	"compress/zlib"
 	"errors"
 	"io"
+	"sync"
 )
 
-// decode returns the decoded data of a stream; neither that nor the data in the
-// file may be longer than limit. Only what
-// cross-reference and object streams need is handled: no filter or FlateDecode,
-// with PNG predictors.
-func (f *File) decode(o Object, limit int) ([]byte, error) {
+// inflaters keeps the tables of decompressors (40 KB each), which cost more to make
+// than most structural streams to read.
+var inflaters sync.Pool
+
+// A decoder reads the decoded data of a structural stream. Only what cross-reference
+// and object streams need is handled: no filter or FlateDecode, with predictors.
+type decoder struct {
+	io.Reader
+	z   io.ReadCloser // to be given back; nil: no filter
+	num uint32
+}
+
+// decoder opens the data of a stream, of which the file may hold at most limit bytes.
+func (f *File) decoder(o Object, limit int64) (*decoder, error) {
 	if f.decoding > maxDepth/8 {
 		return nil, broken("the length of a stream is hidden in a stream, over and over")
 	}
 	f.decoding++
 	defer func() { f.decoding-- }()
-	raw, err := f.streamBytes(o, limit)
+	raw, err := f.streamData(o, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -26,28 +37,87 @@ func (f *File) decode(o Object, limit int) ([]byte, error) {
 	}
 	parms, flate, err := flateParms(o.Value)
 	if err != nil || !flate {
-		return raw, err
+		return &decoder{Reader: raw, num: o.Ref.Num}, err
 	}
-	limit = int(max(0, min(int64(limit), maxWork-f.work)))
-	z, err := zlib.NewReader(bytes.NewReader(raw))
+	d := &decoder{num: o.Ref.Num}
+	if d.z, _ = inflaters.Get().(io.ReadCloser); d.z == nil {
+		d.z, err = zlib.NewReader(raw)
+	} else {
+		err = d.z.(zlib.Resetter).Reset(raw, nil)
+	}
 	if err != nil {
-		return nil, broken("the data of stream %d is damaged (%v)", o.Ref.Num, err)
+		return nil, d.damaged(err)
 	}
-	out, err := io.ReadAll(io.LimitReader(z, int64(limit)+1))
-	if err != nil && !errors.Is(err, zlib.ErrChecksum) {
-		return nil, broken("the data of stream %d is damaged (%v)", o.Ref.Num, err)
-	}
-	if len(out) > limit {
-		return nil, refuse(ReasonTooLarge, "stream %d unpacks to more than %d bytes", o.Ref.Num, limit)
-	}
-	if err := f.spend(len(out)); err != nil {
-		return nil, err
-	}
-	return unpredict(out, parms)
+	d.Reader, err = newPredictor(d.z, parms)
+	return d, err
 }
 
-// streamBytes returns the data of a stream as it is in the file, at most limit bytes.
-func (f *File) streamBytes(o Object, limit int) ([]byte, error) {
+func (d *decoder) damaged(err error) error {
+	if re, ok := errors.AsType[*RefusedError](err); ok {
+		return re
+	}
+	return broken("the data of stream %d is damaged (%v)", d.num, err)
+}
+
+// close gives the decompressor back.
+func (d *decoder) close() {
+	if d.z != nil {
+		inflaters.Put(d.z)
+	}
+}
+
+// decode returns the decoded data of a stream; neither that nor the data in the
+// file may be longer than limit.
+func (f *File) decode(o Object, limit int64) ([]byte, error) {
+	d, err := f.decoder(o, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	limit = max(0, min(limit, maxWork-f.work))
+	var out bytes.Buffer
+	if n, ok := o.Value.Get("Length").Int(); ok {
+		out.Grow(int(min(max(0, 4*n), 64<<10, limit)) + bytes.MinRead)
+	}
+	_, err = out.ReadFrom(io.LimitReader(d, limit+1))
+	if err != nil && !errors.Is(err, zlib.ErrChecksum) {
+		return nil, d.damaged(err)
+	}
+	if int64(out.Len()) > limit {
+		return nil, refuse(ReasonTooLarge, "stream %d unpacks to more than %d bytes", o.Ref.Num, limit)
+	}
+	return out.Bytes(), f.spend(out.Len())
+}
+
+// decodeRows returns the first need bytes of the decoded data of a stream, and whether
+// there are more. It takes no more memory than there is data, whatever need says.
+func (f *File) decodeRows(o Object, need int64) (rows []byte, more bool, err error) {
+	d, err := f.decoder(o, f.size)
+	if err != nil {
+		return nil, false, err
+	}
+	defer d.close()
+	rows = make([]byte, 0, min(need, 64<<10))
+	for int64(len(rows)) < need {
+		if len(rows) == cap(rows) {
+			rows = append(make([]byte, 0, min(need, 2*int64(cap(rows)))), rows...)
+		}
+		n, err := io.ReadFull(d, rows[len(rows):cap(rows)])
+		rows = rows[:len(rows)+n]
+		if err := f.spend(n); err != nil {
+			return nil, false, err
+		}
+		if err != nil {
+			return nil, false, broken("stream %d is too short (%v)", o.Ref.Num, err)
+		}
+	}
+	var next [1]byte
+	n, _ := io.ReadFull(d, next[:])
+	return rows, n > 0, nil
+}
+
+// streamData opens the data of a stream as it is in the file, at most limit bytes.
+func (f *File) streamData(o Object, limit int64) (io.Reader, error) {
 	if !o.Value.Get("F").IsNull() {
 		return nil, refuse(ReasonUnsupported, "stream %d has its data in another file", o.Ref.Num)
 	}
@@ -59,19 +129,26 @@ func (f *File) streamBytes(o Object, limit int) ([]byte, error) {
 	if !ok || n < 0 || n > f.size-o.data {
 		return nil, broken("stream %d has no usable /Length", o.Ref.Num)
 	}
-	if n > int64(limit) {
+	if n > limit {
 		return nil, refuse(ReasonTooLarge, "stream %d has more than %d bytes", o.Ref.Num, limit)
 	}
-	buf, _, err := f.window(o.data, int(n)+32)
+	const inOne = 16 << 10
+	at, size := o.data+n, 32
+	if n <= inOne {
+		at, size = o.data, int(n)+32
+	}
+	buf, _, err := f.window(at, size)
 	if err != nil {
 		return nil, err
 	}
-	p := newParser(buf, true)
-	p.pos = int(n)
-	if err := p.keyword("endstream"); err != nil {
+	inside := buf[:o.data+n-at]
+	if err := newParser(buf[len(inside):], true).keyword("endstream"); err != nil {
 		return nil, broken("stream %d does not end where its /Length says", o.Ref.Num)
 	}
-	return buf[:n:n], nil
+	if n <= inOne {
+		return bytes.NewReader(inside), nil
+	}
+	return bufio.NewReaderSize(io.NewSectionReader(f.r, o.data, n), inOne), nil
 }
 
 // flateParms returns the parameters of the one FlateDecode filter, or flate =
@@ -111,69 +188,4 @@ func intOr(dict Value, key string, fallback int64) int64 {
 		return n
 	}
 	return fallback
-}
-
-// unpredict undoes PNG prediction (7.4.4.4).
-func unpredict(in []byte, parms Value) ([]byte, error) {
-	predictor := intOr(parms, "Predictor", 1)
-	if predictor == 1 {
-		return in, nil
-	}
-	colors, bits := intOr(parms, "Colors", 1), intOr(parms, "BitsPerComponent", 8)
-	columns := intOr(parms, "Columns", 1)
-	if predictor < 10 || predictor > 15 || bits != 8 || colors < 1 || colors > 32 || columns < 1 || columns > 1<<16 {
-		return nil, refuse(ReasonUnsupported, "a structural stream with predictor %d", predictor)
-	}
-	bpp, row := int(colors), int(colors*columns)
-	out := make([]byte, 0, len(in))
-	prev := make([]byte, row)
-	for len(in) > 0 {
-		if len(in) < row+1 {
-			return nil, broken("the last row of a structural stream is cut off")
-		}
-		cur := in[1 : row+1]
-		if err := unfilter(in[0], cur, prev, bpp); err != nil {
-			return nil, err
-		}
-		out = append(out, cur...)
-		prev, in = cur, in[row+1:]
-	}
-	return out, nil
-}
-
-// unfilter undoes one row's PNG filter in place.
-func unfilter(kind byte, cur, prev []byte, bpp int) error {
-	if kind > 4 {
-		return broken("an unknown PNG row filter %d", kind)
-	}
-	for i := range cur {
-		var left, upLeft byte
-		if i >= bpp {
-			left, upLeft = cur[i-bpp], prev[i-bpp]
-		}
-		switch kind {
-		case 1:
-			cur[i] += left
-		case 2:
-			cur[i] += prev[i]
-		case 3:
-			cur[i] += byte((int(left) + int(prev[i])) / 2)
-		case 4:
-			cur[i] += paeth(int(left), int(prev[i]), int(upLeft))
-		}
-	}
-	return nil
-}
-
-func paeth(a, b, c int) byte {
-	abs := func(n int) int { return max(n, -n) }
-	p := a + b - c
-	pa, pb, pc := abs(p-a), abs(p-b), abs(p-c)
-	switch {
-	case pa <= pb && pa <= pc:
-		return byte(a)
-	case pb <= pc:
-		return byte(b)
-	}
-	return byte(c)
 }

@@ -106,11 +106,13 @@ func (u *Update) Finish() ([]byte, error) {
 		b.WriteString("\nendobj\n")
 	}
 	start := u.f.size + int64(b.Len())
+	fresh, err := u.f.freshChain()
 	switch {
+	case err != nil:
+	case fresh:
+		err = u.full(&b, start)
 	case u.f.XRefKind() == XRefTable:
 		err = u.table(&b, start)
-	case u.f.irregular != "":
-		err = refuse(ReasonIrregular, "%s, and later ones are of another kind", u.f.irregular)
 	default:
 		u.stream(&b, start)
 	}
@@ -159,9 +161,6 @@ func (u *Update) table(b *bytes.Buffer, start int64) error {
 	if start > maxTableOffset {
 		return refuse(ReasonTooLarge, "a cross-reference table reaches only to 10 GB")
 	}
-	if u.f.irregular != "" {
-		return u.fullTable(b)
-	}
 	b.WriteString("xref\n")
 	for _, run := range u.byNumber(u.objs) {
 		fmt.Fprintf(b, "%d %d\n", run[0].ref.Num, len(run))
@@ -171,44 +170,6 @@ func (u *Update) table(b *bytes.Buffer, start int64) error {
 	}
 	b.WriteString("trailer\n")
 	b.Write(u.trailer(u.prev(), u.next))
-	b.WriteByte('\n')
-	return nil
-}
-
-// maxFull is how many objects a table that lists all of them may have.
-const maxFull = 100_000
-
-// fullTable writes a table of all objects of the file, in one piece and without
-// /Prev, so that no reader sees, and repairs, the irregular ones before it. It
-// is made only for files that nobody has signed yet; the bytes before it stay.
-func (u *Update) fullTable(b *bytes.Buffer) error {
-	if u.next > maxFull {
-		return refuse(ReasonTooLarge, "%s, and it has more than %d objects", u.f.irregular, maxFull)
-	}
-	own := map[uint32]updated{}
-	for _, o := range u.objs {
-		own[o.ref.Num] = o
-	}
-	fmt.Fprintf(b, "xref\n0 %d\n", u.next)
-	for num := range u.next {
-		if o, ok := own[num]; ok {
-			fmt.Fprintf(b, "%010d %05d n \n", o.at, o.ref.Gen)
-			continue
-		}
-		e, err := u.f.lookup(num)
-		switch {
-		case err != nil:
-			return err
-		case e.kind == inStream:
-			return refuse(ReasonUnsupported, "%s, and it has object streams as well", u.f.irregular)
-		case e.kind == inFile && num > 0:
-			fmt.Fprintf(b, "%010d %05d n \n", e.offset, e.gen)
-		default: // free for good: linked to object 0 with the last generation (7.5.4)
-			b.WriteString("0000000000 65535 f \n")
-		}
-	}
-	b.WriteString("trailer\n")
-	b.Write(u.trailer(nil, u.next))
 	b.WriteByte('\n')
 	return nil
 }

@@ -126,6 +126,38 @@ func (v Value) is(name string) bool {
 	return decodeName(v.raw) == name
 }
 
+// sameName compares two names.
+func (v Value) sameName(w Value) bool {
+	if bytes.IndexByte(v.raw, '#') < 0 && bytes.IndexByte(w.raw, '#') < 0 {
+		return bytes.Equal(v.raw, w.raw)
+	}
+	return decodeName(v.raw) == decodeName(w.raw)
+}
+
+// compact returns a copy of o that keeps nothing in memory but its own bytes.
+func (o Object) compact() Object {
+	from := o.Value.pos
+	if o.base >= 0 {
+		o.base += int64(from)
+	}
+	o.Value = o.Value.moved(bytes.Clone(o.Value.raw), from)
+	return o
+}
+
+// moved returns v over buf, a copy of what its buffer has from that offset on.
+func (v Value) moved(buf []byte, from uint32) Value {
+	v.pos -= from
+	v.raw = buf[v.pos:][:len(v.raw):len(v.raw)]
+	if v.list != nil {
+		list := make([]Value, len(v.list))
+		for i, it := range v.list {
+			list[i] = it.moved(buf, from)
+		}
+		v.list = list
+	}
+	return v
+}
+
 // A Change gives a dictionary key a new raw value; nil takes the key out.
 type Change struct {
 	Key string

@@ -10,7 +10,7 @@ import (
 const (
 	maxSections  = 2048     // cross-reference sections in the /Prev chain
 	maxRuns      = 500_000  // subsections in all of them
-	maxXRefBytes = 64 << 20 // entries kept in memory, of all sections
+	maxXRefBytes = 32 << 20 // entries kept in memory, of all sections
 )
 
 // XRefKind is the form of a cross-reference section.
@@ -41,7 +41,8 @@ type entry struct {
 // A section is one cross-reference section. Entries are not held one by one: a
 // table stays in the file, a stream stays in rows.
 type section struct {
-	offset  int64 // where startxref or /Prev points
+	offset  int64  // where startxref or /Prev points
+	object  uint32 // number of a cross-reference stream
 	kind    XRefKind
 	runs    []run // by number, not overlapping
 	trailer Value
@@ -72,6 +73,9 @@ func (f *File) readChain(start int64) error {
 			return err
 		}
 		f.sections = append(f.sections, s)
+		if s.kind != f.sections[0].kind {
+			f.note("its cross-reference sections are of two kinds")
+		}
 		if stm := s.trailer.Get("XRefStm"); s.kind == XRefTable && !stm.IsNull() {
 			if err := f.readHidden(s, stm); err != nil {
 				return err
@@ -79,6 +83,7 @@ func (f *File) readChain(start int64) error {
 		}
 		prev := s.trailer.Get("Prev")
 		n, ok := prev.Int()
+		s.trailer = s.keptTrailer(len(f.sections) == 1)
 		if prev.IsNull() || ok && n == 0 { // some programs write 0 for none
 			f.checkFirst(s)
 			f.buildIndex()
@@ -89,6 +94,22 @@ func (f *File) readChain(start int64) error {
 		}
 		off = n
 	}
+}
+
+// keptTrailer returns the trailer, without the buffer it was read from; of an older
+// section only what later steps ask for, as there may be thousands.
+func (s *section) keptTrailer(newest bool) Value {
+	if newest {
+		return Object{Value: s.trailer, base: -1}.compact().Value
+	}
+	kept := Value{kind: Dict}
+	for k, v := range s.trailer.Entries() {
+		if k.is("Encrypt") || k.is("Size") {
+			v = Object{Value: v, base: -1}.compact().Value
+			kept.list = append(kept.list, Value{kind: Name, raw: bytes.Clone(k.raw)}, v)
+		}
+	}
+	return kept
 }
 
 // checkFirst marks a file whose first revision has a table in pieces: it shall have
@@ -111,7 +132,9 @@ func (f *File) readHidden(s *section, stm Value) error {
 	if h.kind != XRefStream {
 		return broken("/XRefStm does not point to a cross-reference stream")
 	}
+	h.trailer = h.keptTrailer(false)
 	s.hidden = h
+	f.note("it is a hybrid-reference file")
 	return nil
 }
 
@@ -135,6 +158,11 @@ func (f *File) section(off int64) (*section, error) {
 	for i := 1; i < len(s.runs); i++ {
 		if s.runs[i-1].first+s.runs[i-1].count > s.runs[i].first {
 			return nil, broken("object %d is twice in one cross-reference section", s.runs[i].first)
+		}
+	}
+	if n := len(s.runs); n > 0 {
+		if size, _ := s.trailer.Get("Size").Int(); int64(s.runs[n-1].first+s.runs[n-1].count) > size {
+			f.note("a cross-reference section lists more objects than its /Size says")
 		}
 	}
 	return s, nil
@@ -165,6 +193,7 @@ func (f *File) readXRefStream(s *section) error {
 	}
 	// Neither its own rows nor /Size need mention it; its number is taken all the same.
 	f.maxObject = max(f.maxObject, o.Ref.Num)
+	s.object = o.Ref.Num
 	d := o.Value
 	if !o.Stream || d.Get("Type").Name() != "XRef" {
 		return broken("no cross-reference section at offset %d", s.offset)
@@ -184,15 +213,17 @@ func (f *File) readXRefStream(s *section) error {
 	if err != nil {
 		return err
 	}
-	// Twice what the entries take leaves room for the predictor's row marks.
-	rows, err := f.decode(o, int(min(2*need+4096, maxXRefBytes-f.rowBytes)))
+	if need > maxXRefBytes-f.rowBytes {
+		return refuse(ReasonTooLarge, "cross-reference streams of more than %d MB", maxXRefBytes>>20)
+	}
+	rows, more, err := f.decodeRows(o, need)
 	if err != nil {
 		return err
 	}
-	if need > int64(len(rows)) {
-		return broken("the cross-reference stream at offset %d is too short", s.offset)
+	if more {
+		f.note("a cross-reference stream has more data than entries")
 	}
-	s.rows = slices.Clone(rows[:need]) // no more than that stays in memory
+	s.rows = rows
 	f.rowBytes += need
 	return nil
 }
@@ -273,6 +304,9 @@ func (s *section) row(b []byte) (entry, error) {
 		e.kind = free
 	case 1:
 		e.kind = inFile
+		if e.offset == 0 { // where the header is
+			e.kind = free
+		}
 	case 2:
 		e.kind = inStream
 		if v[1] > maxObjectNumber {

@@ -164,21 +164,16 @@ func (f *File) tableEntry(at int64) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	irregular := refuse(ReasonIrregular, "the cross-reference entry at offset %d does not have the 20-byte form", at)
-	if len(b) < 20 || b[10] != ' ' || b[16] != ' ' {
-		return entry{}, irregular
+	if len(b) == 20 && b[10] == ' ' && b[16] == ' ' {
+		off, ok := parseUint(b[:10], 1<<62)
+		gen, ok2 := parseUint(b[11:16], 65535)
+		eol := string(b[18:])
+		switch ok = ok && ok2 && (eol == " \n" || eol == " \r" || eol == "\r\n"); {
+		case ok && b[17] == 'n' && off > 0:
+			return entry{inFile, off, gen}, nil
+		case ok && (b[17] == 'f' || b[17] == 'n'): // nothing is where the header is
+			return entry{kind: free, gen: gen}, nil
+		}
 	}
-	off, ok := parseUint(b[:10], 1<<62)
-	gen, ok2 := parseUint(b[11:16], 65535)
-	eol := string(b[18:])
-	if !ok || !ok2 || eol != " \n" && eol != " \r" && eol != "\r\n" {
-		return entry{}, irregular
-	}
-	switch b[17] {
-	case 'n':
-		return entry{inFile, off, gen}, nil
-	case 'f':
-		return entry{kind: free}, nil
-	}
-	return entry{}, irregular
+	return entry{}, refuse(ReasonIrregular, "the cross-reference entry at offset %d does not have the 20-byte form", at)
 }

@@ -1,0 +1,98 @@
+package pdf
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// note keeps the first reason for which validators may refuse the cross-reference
+// chain of the file although readers agree on it.
+func (f *File) note(why string) { f.odd = cmp.Or(f.odd, why) }
+
+// freshChain reports whether an update must not link to the sections before it: some
+// readers repair them, or refuse them, and nobody has signed the file yet. An odd
+// chain that is signed is continued; one that readers repair was refused before.
+func (f *File) freshChain() (bool, error) {
+	if f.irregular != "" {
+		return true, nil
+	}
+	if f.odd == "" {
+		return false, nil
+	}
+	fields, err := f.SignatureFields()
+	return !slices.ContainsFunc(fields, func(fd Field) bool { return fd.Signed }), err
+}
+
+// maxFull is how many objects a section that lists all of them may have.
+const maxFull = 2_000_000
+
+// full writes a section that lists all objects of the file, in one piece and without
+// /Prev, so that no reader sees, and repairs, those before it. It is made only for
+// files that nobody has signed yet; the bytes before it stay. It is a table unless
+// there are object streams, which only a stream can name.
+func (u *Update) full(b *bytes.Buffer, start int64) error {
+	if u.next > maxFull {
+		return refuse(ReasonTooLarge, "%s, and it has more than %d objects", cmp.Or(u.f.irregular, u.f.odd), maxFull)
+	}
+	entries := make([]entry, u.next)
+	packed := false
+	for num := range u.next {
+		e, err := u.f.lookup(num)
+		if err != nil {
+			return err
+		}
+		if e.kind != inFile && e.kind != inStream || num == 0 {
+			e = entry{kind: free, gen: 65535} // for good: linked to object 0 with the last generation (7.5.4)
+		}
+		entries[num] = e
+		packed = packed || e.kind == inStream
+	}
+	for _, o := range u.objs {
+		entries[o.ref.Num] = entry{inFile, o.at, int64(o.ref.Gen)}
+	}
+	if packed || u.f.XRefKind() == XRefStream {
+		u.fullStream(b, start, entries)
+		return nil
+	}
+	if start > maxTableOffset {
+		return refuse(ReasonTooLarge, "a cross-reference table reaches only to 10 GB")
+	}
+	fmt.Fprintf(b, "xref\n0 %d\n", len(entries))
+	for _, e := range entries {
+		mark := 'n'
+		if e.kind == free {
+			mark = 'f'
+		}
+		fmt.Fprintf(b, "%010d %05d %c \n", e.offset, e.gen, mark)
+	}
+	b.WriteString("trailer\n")
+	b.Write(u.trailer(nil, u.next))
+	b.WriteByte('\n')
+	return nil
+}
+
+// fullStream writes the entries as a cross-reference stream (7.5.8) that lists itself.
+func (u *Update) fullStream(b *bytes.Buffer, start int64, entries []entry) {
+	self := Ref{Num: u.next}
+	width := 4
+	if start > 1<<32-1 {
+		width = 8
+	}
+	const last = 4 // bytes for a generation, or an index in an object stream
+	kinds := [...]byte{free: 0, inFile: 1, inStream: 2}
+	rows := make([]byte, 0, (len(entries)+1)*(1+width+last))
+	for _, e := range append(entries, entry{inFile, start, 0}) {
+		rows = append(rows, kinds[e.kind])
+		for i := width - 1; i >= 0; i-- {
+			rows = append(rows, byte(e.offset>>(8*i)))
+		}
+		rows = binary.BigEndian.AppendUint32(rows, uint32(e.gen))
+	}
+	own := fmt.Appendf(nil, " /Type /XRef /W [1 %d %d] /Length %d", width, last, len(rows))
+	fmt.Fprintf(b, "%d 0 obj\n%s\nstream\n", self.Num, u.trailer(own, self.Num+1))
+	b.Write(rows)
+	b.WriteString("\nendstream\nendobj\n")
+}

@@ -1,0 +1,123 @@
+package pdf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	minBlock = 512      // what a single small read costs
+	maxBlock = 32 << 10 // what reading on and on reads at once
+	maxGap   = 4 << 10  // a step forward of this size still counts as reading on
+)
+
+// A block is a part of the file that was read. Values may point into it, so it is
+// never written again, only dropped.
+type block struct {
+	at int64
+	b  []byte
+}
+
+// window returns up to n bytes at off and says whether the file ends with them. The
+// last few blocks are kept, and one that is read on from is followed by a larger one:
+// files list their objects, and their tables the entries, mostly in order.
+func (f *File) window(off int64, n int) ([]byte, bool, error) {
+	if off < 0 || off > f.size {
+		return nil, false, broken("an offset points outside the file (%d of %d bytes)", off, f.size)
+	}
+	n = int(min(int64(n), f.size-off))
+	eof := off+int64(n) == f.size
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		if at := off - b.at; at >= 0 && at+int64(n) <= int64(len(b.b)) {
+			return b.b[at : at+int64(n) : at+int64(n)], eof, nil
+		}
+	}
+	slot, want := f.place(off)
+	buf, err := f.read(off, int(min(max(int64(n), want), f.size-off)))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(buf) <= maxBlock {
+		f.blocks[slot] = block{off, buf}
+	}
+	return buf[:n:n], eof, nil
+}
+
+// place says which block a read at off replaces, and how much it should read.
+func (f *File) place(off int64) (slot int, want int64) {
+	for i := range f.blocks {
+		size := int64(len(f.blocks[i].b))
+		if step := off - f.blocks[i].at; size > 0 && step >= 0 && step <= size+maxGap {
+			return i, min(2*size, maxBlock)
+		}
+	}
+	f.oldest = (f.oldest + 1) % len(f.blocks)
+	return f.oldest, minBlock
+}
+
+func (f *File) read(off int64, n int) ([]byte, error) {
+	if err := f.spend(n); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, n)
+	if got, err := f.r.ReadAt(buf, off); got < n {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("read %d bytes of the PDF at offset %d: %w", n, off, err)
+	}
+	return buf, nil
+}
+
+// spend takes n from the budget that bounds all work on one file.
+func (f *File) spend(n int) error {
+	f.work += int64(n)
+	if f.work > maxWork {
+		return refuse(ReasonTooLarge, "reading its structure takes more than %d MB", maxWork>>20)
+	}
+	return nil
+}
+
+// valueCost is what making a value costs, in bytes of plain parsing.
+const valueCost = 8
+
+// parseAt hands read a parser over the bytes at off, with more and more of them
+// until they are enough.
+func (f *File) parseAt(off int64, read func(*parser) error) error {
+	for n := 1 << 10; n <= maxObjectBytes; n *= 4 {
+		buf, eof, err := f.window(off, n)
+		if err != nil {
+			return err
+		}
+		p := newParser(buf, eof)
+		err = read(p)
+		if err := f.spend(p.pos + valueCost*(maxValues-p.left)); err != nil {
+			return err
+		}
+		if !errors.Is(err, errShort) {
+			return err
+		}
+	}
+	return refuse(ReasonTooLarge, "an object is larger than %d MB", maxObjectBytes>>20)
+}
+
+// A bitset holds object numbers.
+type bitset []uint64
+
+// add puts n in and reports whether it was not there before.
+func (s *bitset) add(n uint32) bool {
+	i, bit := int(n/64), uint64(1)<<(n%64)
+	if i >= len(*s) {
+		*s = append(*s, make([]uint64, i+1-len(*s))...)
+	}
+	was := (*s)[i]&bit != 0
+	(*s)[i] |= bit
+	return !was
+}
+
+func (s bitset) has(n uint32) bool {
+	i := int(n / 64)
+	return i < len(s) && s[i]&(1<<(n%64)) != 0
+}
