@@ -15,7 +15,7 @@ import (
 // net nor os, nor a shell, and read no clock.
 var core = []string{
 	"mailflow", "mailflow/message", "mailflow/sender", "mailflow/reply", "mailflow/rules", "mailflow/letter",
-	"signing", "signing/pdf", "signing/cms", "signing/pades", "signing/timestamp", "signing/revocation", "signing/certpath",
+	"signing", "signing/pdf", "signing/cms", "signing/pades", "signing/timestamp", "signing/revocation", "signing/certpath", "signing/inventory",
 	"store", "store/audit", "templates",
 }
 

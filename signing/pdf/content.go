@@ -1,0 +1,94 @@
+package pdf
+
+import (
+	"compress/zlib"
+	"io"
+)
+
+// Pages calls visit for each page in order (7.7.3) until it returns false.
+func (f *File) Pages(visit func(Object) bool) error { return f.walkPages(visit) }
+
+// StreamData returns the decoded data of a stream; neither that nor the data in the
+// file may be longer than limit bytes. Filters other than FlateDecode are refused
+// with [ReasonUnsupported].
+func (f *File) StreamData(o Object, limit int) ([]byte, error) {
+	if !o.Stream {
+		return nil, broken("object %d is no stream", o.Ref.Num)
+	}
+	return f.decode(o, limit)
+}
+
+// OpenStream returns a reader of the decoded data of a stream of any length. Filters
+// other than FlateDecode without prediction are refused with [ReasonUnsupported].
+// The reader may give more bytes than the file has; the caller bounds it.
+func (f *File) OpenStream(o Object) (io.Reader, error) {
+	if !o.Stream {
+		return nil, broken("object %d is no stream", o.Ref.Num)
+	}
+	if !o.Value.Get("F").IsNull() {
+		return nil, refuse(ReasonUnsupported, "stream %d has its data in another file", o.Ref.Num)
+	}
+	length, err := f.Resolve(o.Value.Get("Length"))
+	if err != nil {
+		return nil, err
+	}
+	n, ok := length.Int()
+	if !ok || n < 0 || n > f.size-o.data {
+		return nil, broken("stream %d has no usable /Length", o.Ref.Num)
+	}
+	parms, flate, err := flateParms(o.Value)
+	if err != nil {
+		return nil, err
+	}
+	raw := io.NewSectionReader(f.r, o.data, n)
+	if !flate {
+		return raw, nil
+	}
+	if intOr(parms, "Predictor", 1) != 1 {
+		return nil, refuse(ReasonUnsupported, "stream %d is predicted", o.Ref.Num)
+	}
+	z, err := zlib.NewReader(raw)
+	if err != nil {
+		return nil, broken("the data of stream %d is damaged (%v)", o.Ref.Num, err)
+	}
+	return z, nil
+}
+
+// InUse calls visit with the number of each object that the newest cross-reference
+// sections call used, in order, but for object streams and cross-reference streams.
+func (f *File) InUse(visit func(num uint32)) error {
+	sections, carriers := map[int64]bool{}, map[uint32]bool{}
+	for _, s := range f.sections {
+		sections[s.offset] = true
+		if s.hidden != nil {
+			sections[s.hidden.offset] = true
+		}
+	}
+	err := f.entries(func(_ uint32, e entry) {
+		if e.kind == inStream {
+			carriers[uint32(e.offset)] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return f.entries(func(num uint32, e entry) {
+		if e.kind == inStream || e.kind == inFile && !carriers[num] && !sections[e.offset] {
+			visit(num)
+		}
+	})
+}
+
+// entries calls visit with the entry in force of each object number.
+func (f *File) entries(visit func(uint32, entry)) error {
+	for _, s := range f.index {
+		for num := s.first; num < s.end; num++ {
+			e, err := f.entryIn(s.from, num)
+			if err != nil {
+				return err
+			}
+			visit(num, e)
+		}
+	}
+	return nil
+}
