@@ -1,9 +1,6 @@
 package pdf
 
-import (
-	"compress/zlib"
-	"io"
-)
+import "io"
 
 // Pages calls visit for each page in order (7.7.3) until it returns false.
 func (f *File) Pages(visit func(Object) bool) error { return f.walkPages(visit) }
@@ -15,43 +12,17 @@ func (f *File) StreamData(o Object, limit int) ([]byte, error) {
 	if !o.Stream {
 		return nil, broken("object %d is no stream", o.Ref.Num)
 	}
-	return f.decode(o, limit)
+	return f.decode(o, int64(limit))
 }
 
 // OpenStream returns a reader of the decoded data of a stream of any length. Filters
-// other than FlateDecode without prediction are refused with [ReasonUnsupported].
-// The reader may give more bytes than the file has; the caller bounds it.
+// other than FlateDecode are refused with [ReasonUnsupported]. The reader may give
+// more bytes than the file has; the caller bounds it.
 func (f *File) OpenStream(o Object) (io.Reader, error) {
 	if !o.Stream {
 		return nil, broken("object %d is no stream", o.Ref.Num)
 	}
-	if !o.Value.Get("F").IsNull() {
-		return nil, refuse(ReasonUnsupported, "stream %d has its data in another file", o.Ref.Num)
-	}
-	length, err := f.Resolve(o.Value.Get("Length"))
-	if err != nil {
-		return nil, err
-	}
-	n, ok := length.Int()
-	if !ok || n < 0 || n > f.size-o.data {
-		return nil, broken("stream %d has no usable /Length", o.Ref.Num)
-	}
-	parms, flate, err := flateParms(o.Value)
-	if err != nil {
-		return nil, err
-	}
-	raw := io.NewSectionReader(f.r, o.data, n)
-	if !flate {
-		return raw, nil
-	}
-	if intOr(parms, "Predictor", 1) != 1 {
-		return nil, refuse(ReasonUnsupported, "stream %d is predicted", o.Ref.Num)
-	}
-	z, err := zlib.NewReader(raw)
-	if err != nil {
-		return nil, broken("the data of stream %d is damaged (%v)", o.Ref.Num, err)
-	}
-	return z, nil
+	return f.decoder(o, f.size)
 }
 
 // InUse calls visit with the number of each object that the newest cross-reference

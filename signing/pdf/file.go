@@ -165,7 +165,7 @@ func (f *File) readCatalog() error {
 	if o.Value.kind != Dict || o.Value.Get("Type").Name() != "Catalog" {
 		return broken("its catalog is %s, not a dictionary of /Type /Catalog", o.Value.kind)
 	}
-	f.catalog = o.compact()
+	f.catalog = f.keepObject(o)
 	return nil
 }
 
@@ -264,16 +264,9 @@ func (f *File) checkObject(num uint32, e entry) error {
 
 // walkPages calls visit for each page in order until it returns false.
 func (f *File) walkPages(visit func(Object) bool) error {
-	root, ok := f.catalog.Value.Get("Pages").Ref()
-	if !ok {
-		return broken("its catalog names no page tree")
-	}
-	w := pageWalk{f: f, visit: visit}
-	err := w.node(root, 0)
-	if errors.Is(err, errStop) {
-		return nil
-	}
-	return err
+	w := newPageWalk(f)
+	w.visit = visit
+	return w.run()
 }
 
 // errStop ends a walk early.
@@ -283,6 +276,33 @@ type pageWalk struct {
 	f     *File
 	visit func(Object) bool
 	seen  bitset
+	above []Object // what pages inherit from the nodes over them (7.7.3.4), the root first
+}
+
+func newPageWalk(f *File) *pageWalk { return &pageWalk{f: f} }
+
+func (w *pageWalk) run() error {
+	root, ok := w.f.catalog.Value.Get("Pages").Ref()
+	if !ok {
+		return broken("its catalog names no page tree")
+	}
+	err := w.node(root, 0)
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// inheritable returns a node with nothing but what decides how its pages are shown.
+func inheritable(o Object) Object {
+	var list []Value
+	for k, v := range o.Value.Entries() {
+		if k.is("MediaBox") || k.is("CropBox") || k.is("Rotate") {
+			list = append(list, k, v)
+		}
+	}
+	o.Value = Value{kind: Dict, list: list}
+	return o
 }
 
 func (w *pageWalk) node(ref Ref, depth int) error {
@@ -308,12 +328,14 @@ func (w *pageWalk) node(ref Ref, depth int) error {
 		if err != nil {
 			return err
 		}
+		w.above = append(w.above, inheritable(o))
 		o, kids = Object{}, Value{} // a hundred times as large as the list of references
 		for _, k := range refs {
 			if err := w.node(k, depth+1); err != nil {
 				return err
 			}
 		}
+		w.above = w.above[:len(w.above)-1]
 		return nil
 	case typ == "Page" && kids.IsNull() && depth > 0:
 		if !w.visit(o) {

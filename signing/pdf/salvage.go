@@ -123,7 +123,7 @@ func (s *salvage) reach() error {
 		if hasKey(o.Value, "ByteRange", 0) {
 			return refuse(ReasonSignature, "it is broken, and object %d in it is a signature", num)
 		}
-		if err := references(o.Value, visit); err != nil {
+		if err := eachRef(o.Value, visit); err != nil {
 			return err
 		}
 		s.live = append(s.live, num)
@@ -137,13 +137,13 @@ func (s *salvage) reach() error {
 	return nil
 }
 
-// references calls visit for each reference within a value.
-func references(v Value, visit func(Ref) error) error {
+// eachRef calls visit for each reference within a value.
+func eachRef(v Value, visit func(Ref) error) error {
 	if ref, ok := v.Ref(); ok {
 		return visit(ref)
 	}
 	for _, it := range v.list {
-		if err := references(it, visit); err != nil {
+		if err := eachRef(it, visit); err != nil {
 			return err
 		}
 	}

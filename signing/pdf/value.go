@@ -144,6 +144,15 @@ func (o Object) compact() Object {
 	return o
 }
 
+// keepObject returns o in a form that may be kept for long: compact, unless its strings were
+// decrypted, which are in buffers of their own.
+func (f *File) keepObject(o Object) Object {
+	if f.crypt != nil {
+		return o
+	}
+	return o.compact()
+}
+
 // moved returns v over buf, a copy of what its buffer has from that offset on.
 func (v Value) moved(buf []byte, from uint32) Value {
 	v.pos -= from
