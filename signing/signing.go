@@ -87,6 +87,9 @@ type Params struct {
 	PSS           bool                // RSA keys: RSASSA-PSS (RFC 4056) instead of PKCS #1 v1.5
 
 	Name, Reason, Location, ContactInfo string // left out if empty
+
+	Lock       *pdf.Lock        // fields that the signature locks, beyond what its field prescribes; nil: none
+	Appearance pades.Appearance // drawn where the field is visible; nil: nothing
 }
 
 // An Intent holds the exact bytes to be signed and everything that is needed to
@@ -121,6 +124,7 @@ func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
 	u, err := pades.Begin(pades.SignParams{
 		File: f, Field: p.Field, Certification: p.Certification, Hash: h, Room: room, SigningTime: p.SigningTime,
 		Name: p.Name, Reason: p.Reason, Location: p.Location, ContactInfo: p.ContactInfo,
+		Lock: p.Lock, Appearance: p.Appearance,
 	})
 	if err != nil {
 		return Intent{}, err

@@ -15,7 +15,7 @@ import (
 // net nor os, nor a shell, and read no clock.
 var core = []string{
 	"mailflow", "mailflow/message", "mailflow/sender", "mailflow/reply", "mailflow/rules", "mailflow/letter",
-	"signing", "signing/pdf", "signing/cms", "signing/pades", "signing/timestamp", "signing/revocation", "signing/certpath", "signing/inventory",
+	"signing", "signing/pdf", "signing/cms", "signing/pades", "signing/timestamp", "signing/revocation", "signing/certpath", "signing/inventory", "signing/stamp",
 	"store", "store/audit", "templates",
 }
 
@@ -46,8 +46,9 @@ var home = map[string][]string{
 	"software.sslmate.com/src/go-pkcs12":  {"signing/keys/file", "signing/demopki"},
 	"golang.org/x/mod":                    {"store/audit", "store/boltstore", "store/memstore"},
 	"golang.org/x/net":                    {"mailflow/message", "mailflow/reply", "mailflow/sender", "mailflow/rules"},
-	"golang.org/x/text":                   {"mailflow/message", "mailflow/reply", "mailflow/letter", "signing/keys/ca", "configs"},
+	"golang.org/x/text":                   {"mailflow/message", "mailflow/reply", "mailflow/letter", "signing/keys/ca", "signing/stamp", "configs"},
 	"golang.org/x/crypto":                 {"signing/cms", "signing/timestamp", "signing/revocation"},
+	"golang.org/x/image":                  {"signing/stamp"},
 	"golang.org/x/sys":                    {"store/blobs", "store/boltstore"},
 	"golang.org/x/tools":                  {},
 	"github.com/emersion/go-msgauth/dkim": {},

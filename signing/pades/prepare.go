@@ -19,6 +19,9 @@ type FieldSpec struct {
 
 	// Lock says which fields a signature in this field locks; nil: none.
 	Lock *FieldLock
+
+	// Place says where the field is seen; nil: nowhere, it belongs to the first page.
+	Place *Place
 }
 
 // A FieldLock becomes the signature field lock of a new field (ISO 32000-2, 12.7.5.5).
@@ -34,9 +37,10 @@ type FieldLock struct {
 // (SignaturesExist and AppendOnly, ISO 32000-2, Table 225).
 const sigFlags = 3
 
-// Prepare returns the increment that adds empty, invisible signature fields to
-// the form and to the first page, and the names they got, in order. File and
-// increment together are R0, the document that everybody reads and signs.
+// Prepare returns the increment that adds empty signature fields to the form and
+// to the pages, and the names they got, in order. File and increment together are R0,
+// the document that everybody reads and signs. It fails with a *[PlaceError] if
+// a field would not be on a page.
 func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string, err error) {
 	if len(fields) == 0 {
 		return nil, nil, errors.New("pades: no signature field to add")
@@ -47,7 +51,7 @@ func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string,
 	if err := f.CheckStructure(); err != nil {
 		return nil, nil, err
 	}
-	page, err := f.FirstPage()
+	spots, err := findSpots(f, fields)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,13 +63,13 @@ func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string,
 		if err != nil {
 			return nil, nil, err
 		}
-		e.Set(ref, widget(name, page.Ref, lock))
+		e.Set(ref, widget(name, spots[i], lock))
 		refs = append(refs, ref)
 	}
 	if err := e.addToForm(refs); err != nil {
 		return nil, nil, err
 	}
-	if err := e.addToPage(page, refs); err != nil {
+	if err := e.addToPages(spots, refs); err != nil {
 		return nil, nil, err
 	}
 	increment, err = e.finish()
@@ -142,13 +146,13 @@ func (e *edit) addLock(want *FieldLock, names []string, i int) (entry string, er
 	return fmt.Sprintf(" /Lock %s", ref), nil
 }
 
-// widget is a signature field merged with its invisible annotation: a zero
-// rectangle, flags Print and Locked, no appearance (ISO 32000-2, 12.7.5.5), and more
-// entries, each after a space. An
-// empty appearance would make validators take a later update for form filling.
-func widget(name string, page pdf.Ref, more string) []byte {
-	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect [0 0 0 0] /P %s%s >>",
-		pdf.TextString(name), page, more)
+// widget is a signature field merged with its annotation: flags Print and Locked, a
+// zero rectangle if it is invisible, no appearance before it is signed (ISO 32000-2,
+// 12.7.5.5). An empty one would make validators take a later update for form filling.
+// More entries follow, each after a space.
+func widget(name string, at spot, more string) []byte {
+	return fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /Sig /T %s /F 132 /Rect %s /P %s%s >>",
+		pdf.TextString(name), at.rect, at.page.Ref, more)
 }
 
 // addToForm lists the fields in the form, touching as few objects as possible.
@@ -241,7 +245,7 @@ func (e *edit) addToPage(page pdf.Object, refs []pdf.Ref) error {
 	default:
 		return &pdf.RefusedError{
 			Reason: pdf.ReasonBroken,
-			Detail: fmt.Sprintf("the annotations of its first page are %s", kind),
+			Detail: fmt.Sprintf("the annotations of a page (object %d) are %s", page.Ref.Num, kind),
 		}
 	}
 	return nil

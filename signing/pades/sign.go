@@ -20,6 +20,13 @@ type SignParams struct {
 	SigningTime   time.Time   // /M, written in UTC
 
 	Name, Reason, Location, ContactInfo string // left out if empty
+
+	// Lock says which fields the signature locks, beyond what the field prescribes (its
+	// /Lock); nil: none.
+	Lock *pdf.Lock
+	// Appearance draws what is seen in a visible field; nil: nothing. In an invisible
+	// field it is not asked.
+	Appearance Appearance
 }
 
 // Unsigned is an increment that lacks only its CMS, and the digest that the CMS
@@ -50,7 +57,7 @@ func Begin(in SignParams) (*Unsigned, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := in.File.FieldLock(field)
+	lock, err := fieldLock(in, field)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +66,9 @@ func Begin(in SignParams) (*Unsigned, error) {
 	body, byteRange := sigDict(in, lock)
 	e.Set(sig, body)
 	v := pdf.Change{Key: "V", Raw: []byte(sig.String())}
-	e.Set(field.Object.Ref, field.Object.Value.With(v))
+	if err := e.fill(field.Object, v, in.Appearance); err != nil {
+		return nil, err
+	}
 	if err := e.setFlags(); err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
 		return err
 	}
 	field, sig := e.Alloc(), e.Alloc()
-	e.Set(field, widget(name, page.Ref, " /V "+sig.String()))
+	e.Set(field, widget(name, spot{page: page}, " /V "+sig.String()))
 	body, byteRange := timestampDict(in.Room)
 	e.Set(sig, body)
 	if err := e.addToForm([]pdf.Ref{field}); err != nil {
