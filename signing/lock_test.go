@@ -54,7 +54,7 @@ func TestSealLocksOtherFields(t *testing.T) {
 			}
 			for _, l := range locks {
 				for field, want := range map[string]bool{
-					"Seal": true, c.empty: true, "Signature1.x": false, "Signature1": false, "Signature2": false, "Signature3": true,
+					"Seal": true, c.empty: true, "Signature1.x": false, "Signature1": false, "Signature2": false, "Signature3": false,
 				} {
 					if l.Covers(field) != want {
 						t.Errorf("%v on %q: %v", l, field, !want)

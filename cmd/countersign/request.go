@@ -189,7 +189,7 @@ func (c *requestListCmd) Run(ctx context.Context, t terminal) error {
 		tw := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(tw, "REF\tSTATE\tRULE\tSENDER\tCREATED\tSUBJECT\tWAITS FOR")
 		for _, s := range list {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Ref, s.State, s.Rule, s.Sender, stamp(s.Created), s.Subject, s.Waits)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Ref, s.State, s.Rule, s.Sender, utc(s.Created), s.Subject, s.Waits)
 		}
 		tw.Flush()
 		names := make([]string, 0, len(status.Counters))
@@ -208,7 +208,7 @@ func (c *requestListCmd) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 type requestShowCmd struct {
 	where
@@ -234,7 +234,7 @@ func showDetails(out io.Writer, d *mailflow.Details) {
 	if d.Ended != "" {
 		fmt.Fprintf(out, "Ended:    %s\n", d.Ended)
 	}
-	fmt.Fprintf(out, "Subject:  %s\nSender:   %s\nRule:     %s\nCreated:  %s, expires %s\n", d.Subject, d.Sender, d.Rule, stamp(d.Created), stamp(d.Expires))
+	fmt.Fprintf(out, "Subject:  %s\nSender:   %s\nRule:     %s\nCreated:  %s, expires %s\n", d.Subject, d.Sender, d.Rule, utc(d.Created), utc(d.Expires))
 	for _, p := range d.Problems {
 		fmt.Fprintf(out, "Asked:    %s %s\n", p.Kind, strings.Join(p.Args, ", "))
 	}
@@ -247,18 +247,18 @@ func showDetails(out io.Writer, d *mailflow.Details) {
 	for _, p := range d.Parties {
 		fmt.Fprintf(out, "Party %s: %s %s, %s", p.ID, p.Role, p.Address, p.State)
 		if !p.Answered.IsZero() {
-			fmt.Fprintf(out, " at %s (level %s)", stamp(p.Answered), p.Level)
+			fmt.Fprintf(out, " at %s (level %s)", utc(p.Answered), p.Level)
 		}
 		fmt.Fprintln(out)
 	}
 	for _, l := range d.Letters {
-		fmt.Fprintf(out, "Letter:   %s to %s: %s %s %s\n", l.Kind, l.To, l.State, stamp(l.At), l.Text)
+		fmt.Fprintf(out, "Letter:   %s to %s: %s %s %s\n", l.Kind, l.To, l.State, utc(l.At), l.Text)
 	}
 	for _, p := range d.Pending {
-		fmt.Fprintf(out, "Pending:  %s, due %s, %d attempt(s) %s\n", p.Kind, stamp(p.Due), p.Attempts, p.Note)
+		fmt.Fprintf(out, "Pending:  %s, due %s, %d attempt(s) %s\n", p.Kind, utc(p.Due), p.Attempts, p.Note)
 	}
 	for _, h := range d.History {
-		fmt.Fprintf(out, "History:  %s %s %s\n", stamp(h.Time), h.Event, h.Party)
+		fmt.Fprintf(out, "History:  %s %s %s\n", utc(h.Time), h.Event, h.Party)
 	}
 }
 

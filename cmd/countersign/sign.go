@@ -25,18 +25,20 @@ import (
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 	"countersign/signing/revocation"
+	"countersign/signing/stamp"
 )
 
 type signCmd struct {
-	Key     string   `help:"Key to sign with: file:/path/seal.p12?password-file=/path/seal.pw" placeholder:"URI" xor:"key" required:""`
-	Demo    bool     `help:"Sign with a demo key, demo CA and demo time-stamping authority made for this one run." xor:"key" required:""`
-	Level   string   `help:"PAdES level: B-B, B-T, B-LT or B-LTA. Default: B-LTA where there is a time-stamping authority, else B-B."`
-	PSS     bool     `name:"pss" help:"RSA keys: sign with RSASSA-PSS instead of PKCS #1 v1.5."`
-	Certify bool     `help:"Certify the document: afterwards only form filling and further signatures are allowed (P=2). It must be the first signature."`
-	Field   string   `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
-	Reason  string   `help:"Reason stated in the signature."`
-	Signer  []string `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
-	Root    string   `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
+	Key     string       `help:"Key to sign with: file:/path/seal.p12?password-file=/path/seal.pw" placeholder:"URI" xor:"key" required:""`
+	Demo    bool         `help:"Sign with a demo key, demo CA and demo time-stamping authority made for this one run." xor:"key" required:""`
+	Level   string       `help:"PAdES level: B-B, B-T, B-LT or B-LTA. Default: B-LTA where there is a time-stamping authority, else B-B."`
+	PSS     bool         `name:"pss" help:"RSA keys: sign with RSASSA-PSS instead of PKCS #1 v1.5."`
+	Certify certifyLevel `help:"Certify the document: afterwards only form filling and further signatures are allowed (P=2, the default), or nothing (--certify=1), or annotations, too (--certify=3). It must be the first signature."`
+	Field   string       `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
+	Reason  string       `help:"Reason stated in the signature."`
+	Signer  []string     `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
+	Root    string       `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
+	placeFlags
 	evidenceFlags
 	In  string `arg:"" name:"in.pdf" help:"PDF to sign."`
 	Out string `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
@@ -65,8 +67,10 @@ type signJob struct {
 	steps []signStep
 	level string
 	prover
-	data  revocation.Data // what proves the signatures made so far
-	field string          // existing field for the first step
+	data   revocation.Data // what proves the signatures made so far
+	field  string          // existing field for the first step
+	places []*pades.Place  // of the new fields, in order; nil where a field is invisible
+	font   *stamp.Font     // of visible signatures; nil: the built-in one
 }
 
 type signStep struct {
@@ -83,10 +87,18 @@ func (c *signCmd) open(ctx context.Context) (*signJob, func(), error) {
 	if len(c.Signer) > 0 && (!c.Demo || c.Field != "") || c.Root != "" && !c.Demo {
 		return nil, nil, errors.New("--signer and --root go with --demo only, and --signer not with --field")
 	}
+	if err := checkCertify(c.Certify, c.Signer); err != nil {
+		return nil, nil, err
+	}
 	j := &signJob{level: level, field: c.Field}
-	first := signing.Params{Reason: c.Reason, PSS: c.PSS}
-	if c.Certify {
-		first.Certification = 2
+	if j.places, err = c.places(c.Field, 1+len(c.Signer)); err != nil {
+		return nil, nil, err
+	}
+	if j.font, err = c.font(); err != nil {
+		return nil, nil, err
+	}
+	first := signing.Params{
+		Reason: c.Reason, PSS: c.PSS, Certification: int(c.Certify), Name: c.Name, Location: c.Location, ContactInfo: c.Contact,
 	}
 	if c.Demo {
 		return c.openDemo(j, first)
@@ -195,7 +207,7 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 	var res signing.Result
 	for i, s := range j.steps {
 		next := filepath.Join(scratch, fmt.Sprintf("%d.pdf", i+1))
-		s.params.Field = fields[i]
+		s.params.Field, s.params.Lock = fields[i], lockStep(fields, i, s.params.Certification > 0)
 		if res, err = j.signOne(ctx, s, current, next); err != nil {
 			return res, err
 		}
@@ -281,7 +293,7 @@ func (j *signJob) prepare(in, out string) (names []string, err error) {
 		if s.params.Certification > 0 {
 			name = "Seal"
 		}
-		spec := pades.FieldSpec{Name: name}
+		spec := pades.FieldSpec{Name: name, Place: j.places[i]}
 		if s.params.Certification > 0 && len(j.steps) > 1 {
 			// As in a request: the seal locks all fields but those of the signers.
 			spec.Lock = &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
@@ -315,7 +327,7 @@ func rewrite(in, out string, write func(w io.Writer, base *os.File, size int64) 
 
 // signOne makes one signature: intent, ticket, timestamp, file, check.
 func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res signing.Result, err error) {
-	s.params.SigningTime, s.params.Chain = time.Now(), s.key.Chain()
+	s.state(time.Now(), j.font)
 	if j.client != nil {
 		s.params.TokenRoom = j.client.TokenRoom()
 	}

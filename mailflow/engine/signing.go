@@ -135,7 +135,7 @@ func (e *Engine) intent(ctx context.Context, c store.Claimed, r mailflow.Request
 	if err != nil {
 		return e.later(ctx, c, err.Error())
 	}
-	params.Chain = key.Chain()
+	params.Chain, params.Lock = key.Chain(), lockFor(doc, ref.Slot)
 	if stamps {
 		params.TokenRoom = e.cfg.TSA.Room(r.Terms.TSA)
 	}

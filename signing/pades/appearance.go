@@ -93,6 +93,11 @@ func fieldLock(in SignParams, field pdf.Field) (*pdf.Lock, error) {
 		if err := ours.Check(); err != nil {
 			return nil, fmt.Errorf("pades: signing field %q: %w", in.Field, err)
 		}
+		l, err := in.File.Listed(*ours)
+		if err != nil {
+			return nil, err
+		}
+		ours = &l
 	}
 	switch {
 	case theirs == nil:

@@ -232,16 +232,16 @@ func TestFieldWithRules(t *testing.T) {
 
 const refused = "refused"
 
-// TestPrepareLocks: the lock is an object of its own and lists the names that the other
-// fields got.
+// TestPrepareLocks: the lock is an object of its own and lists the names of the fields that
+// it is for, by the names they got.
 func TestPrepareLocks(t *testing.T) {
 	base := document(t, "/AcroForm << /Fields [8 0 R] >>", "[8 0 R]",
 		"<< /Type /Annot /Subtype /Widget /FT /Tx /T (B) /Rect [0 0 0 0] >>")
 	for want, lock := range map[string]FieldLock{
-		"/Action /All":                               {Lock: pdf.Lock{Action: pdf.LockAll}, New: true},
-		"/Action /Exclude /Fields [(B_2) (C)]":       {Lock: pdf.Lock{Action: pdf.LockExclude}, New: true},
-		"/Action /Exclude /Fields [(x.y) (B_2) (C)]": {Lock: pdf.Lock{Action: pdf.LockExclude, Fields: []string{"x.y"}}, New: true},
-		"/Action /Include /Fields [(B)]":             {Lock: pdf.Lock{Action: pdf.LockInclude, Fields: []string{"B"}}},
+		"/Action /Include /Fields [(A) (B) (B_2) (C)]": {Lock: pdf.Lock{Action: pdf.LockAll}, New: true},
+		"/Action /Include /Fields [(A) (B)]":           {Lock: pdf.Lock{Action: pdf.LockExclude}, New: true},
+		"/Action /Include /Fields [(A) (B) (C)]":       {Lock: pdf.Lock{Action: pdf.LockExclude, Fields: []string{"x.y", "B_2"}}},
+		"/Action /Include /Fields [(x)]":               {Lock: pdf.Lock{Action: pdf.LockInclude, Fields: []string{"x"}}},
 	} {
 		inc, names, err := Prepare(open(t, base), []FieldSpec{{Name: "A", Lock: &lock}, {Name: "B"}, {Name: "C"}})
 		if err != nil || strings.Join(names, " ") != "A B_2 C" {

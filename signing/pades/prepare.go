@@ -24,7 +24,9 @@ type FieldSpec struct {
 	Place *Place
 }
 
-// A FieldLock becomes the signature field lock of a new field (ISO 32000-2, 12.7.5.5).
+// A FieldLock becomes the signature field lock of a new field (ISO 32000-2, 12.7.5.5). It
+// is written as a list of the fields that there are with those of this call, where that is
+// possible; see [pdf.File.Listed].
 type FieldLock struct {
 	pdf.Lock
 
@@ -140,6 +142,9 @@ func (e *edit) addLock(want *FieldLock, names []string, i int) (entry string, er
 	}
 	if err := l.Check(); err != nil {
 		return "", fmt.Errorf("pades: signature field %q: %w", names[i], err)
+	}
+	if l, err = e.f.Listed(l, names...); err != nil {
+		return "", err
 	}
 	ref := e.Alloc()
 	e.Set(ref, fmt.Appendf(nil, "<< /Type /SigFieldLock %s >>", l.Entries()))

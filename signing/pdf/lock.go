@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -97,6 +98,37 @@ func (l Lock) Check() error {
 		}
 	}
 	return nil
+}
+
+// Listed returns a lock of the same fields as a list (/Include) of those that the form has now
+// and of the more that are being added; a lock that cannot be written so comes back as it
+// is. Fields that are added later are free then, as they must be for the
+// document timestamps of the years to come: EU DSS counts those among the fields that
+// /All and /Exclude lock.
+func (f *File) Listed(l Lock, more ...string) (Lock, error) {
+	if l.Action == LockInclude {
+		return l, nil
+	}
+	if err := f.readForm(); err != nil {
+		return l, err
+	}
+	if len(f.form.names)+len(more) > maxLockFields {
+		return l, nil
+	}
+	names := slices.AppendSeq(slices.Clone(more), maps.Keys(f.form.names))
+	slices.Sort(names)
+	out := Lock{Action: LockInclude}
+	for _, name := range slices.Compact(names) {
+		above := func(s string) bool { return strings.HasPrefix(s, name+".") }
+		free := l.Action == LockExclude && slices.ContainsFunc(l.Fields, above)
+		if l.Covers(name) && !free { // a name stands for all below it
+			out.Fields = append(out.Fields, name)
+		}
+	}
+	if len(out.Fields) == 0 || out.Check() != nil {
+		return l, nil
+	}
+	return out, nil
 }
 
 // FieldLock returns the lock that an empty field prescribes for its signature
