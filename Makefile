@@ -7,7 +7,7 @@ CORPUS  ?= ../shared/corpus
 # The number of times the kill test kills the daemon.
 KILLS   ?= 200
 
-.PHONY: build demo test deps check fuzz bench corpus kill clean
+.PHONY: build demo test deps check fuzz bench corpus judge kill clean
 
 build:
 	go build -o bin/ ./cmd/countersign
@@ -25,7 +25,9 @@ deps:
 check:
 	test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)"
 	go vet ./...
+	go vet -tags judge ./signing/judge
 	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags judge ./signing/judge
 	go fix -diff ./...
 	go mod tidy -diff
 	go mod verify
@@ -42,6 +44,14 @@ bench:
 corpus:
 	@test -d "$(CORPUS)" || { echo "there is no folder $(CORPUS); give one with PDFs and mails: make corpus CORPUS=DIR" >&2; exit 1; }
 	CORPUS=$(abspath $(CORPUS)) go test -count=1 -v -run Corpus ./...
+
+# Lets pyHanko, EU DSS and the PDF tools judge what we sign; prints how often each one
+# passed it. Needs Python, Java and the network the first time. JUDGE_FILES=200 tries
+# more combinations.
+judge:
+	scripts/deps judge
+	scripts/judges
+	cd signing/judge && go test -tags judge -count=1 -timeout 30m
 
 # Kills the daemon KILLS times over the contract flow and compares what people got.
 kill:

@@ -1,0 +1,210 @@
+//go:build judge
+
+package judge
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A wanted signature is one that every judge must give full marks.
+type wanted struct {
+	field string
+	level string // B-B, B-T, B-LT or B-LTA
+}
+
+// An exhibit is a file before the judges.
+type exhibit struct {
+	pdf        []byte
+	at         time.Time // when it is judged
+	root       *x509.Certificate
+	crls       [][]byte // revocation lists a validator would fetch at that time
+	signatures []wanted // in the order of their signing
+	timestamps int      // document timestamps
+	hybrid     bool     // the input is a hybrid file, see docs/testing.md
+	// exempt names judges that cannot judge the file, and why; docs/testing.md lists
+	// all of them.
+	exempt map[string]string
+}
+
+// paths writes what the judges read.
+func (e exhibit) request(t testing.TB) judgeRequest {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		check(t, os.WriteFile(path, b, 0o600))
+		return path
+	}
+	r := judgeRequest{Op: "judge", File: write("file.pdf", e.pdf), Time: e.at.UTC(), Hybrid: e.hybrid, CRLs: []string{}, Levels: map[string]string{}}
+	for _, s := range e.signatures {
+		r.Levels[s.field] = s.level
+	}
+	r.Roots = []string{write("root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.root.Raw}))}
+	for i, der := range e.crls {
+		r.CRLs = append(r.CRLs, write(fmt.Sprintf("%d.crl", i), der))
+	}
+	return r
+}
+
+// judged lets all judges loose on a file; every one must give full marks.
+func judged(t testing.TB, e exhibit) {
+	t.Helper()
+	scores.Lock()
+	scores.files++
+	scores.Unlock()
+	r := e.request(t)
+	judges := []struct {
+		name  string
+		judge func(exhibit, judgeRequest) error
+	}{
+		{"pyHanko", byPyHanko},
+		{"EU DSS", byDSS},
+		{"qpdf --check", byQPDF},
+		{"pdfsig", byPDFSig},
+		{"mutool sign -v", byMutool},
+		{"openssl cms -verify -cades", byOpenSSL},
+		{"openssl ts -verify", byOpenSSLTS},
+	}
+	errs := make([]error, len(judges))
+	var wg sync.WaitGroup
+	for i, j := range judges {
+		if e.exempt[j.name] == "" {
+			wg.Go(func() { errs[i] = j.judge(e, r) })
+		}
+	}
+	wg.Wait()
+	for i, j := range judges {
+		if e.exempt[j.name] != "" {
+			continue
+		}
+		score(j.name, errs[i] == nil)
+		if errs[i] != nil {
+			t.Errorf("%s: %v", j.name, errs[i])
+		}
+	}
+	if t.Failed() {
+		keep(t, e.pdf)
+	}
+}
+
+// keep leaves a file that failed where it can be looked at.
+func keep(t testing.TB, pdf []byte) {
+	dir := filepath.FromSlash(setUp + "/failed")
+	check(t, os.MkdirAll(dir, 0o755))
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`/\ ,:`, r) {
+			return '-'
+		}
+		return r
+	}, t.Name()) + ".pdf"
+	check(t, os.WriteFile(filepath.Join(dir, name), pdf, 0o600))
+	t.Logf("kept as bin/judge/failed/%s", name)
+}
+
+// byPyHanko: intact, valid, trusted at that time, nothing but permitted changes since, and
+// what the level promises.
+func byPyHanko(e exhibit, r judgeRequest) error {
+	var a pyAnswer
+	if err := pyhanko.ask(r, &a); err != nil {
+		return err
+	}
+	var signatures, timestamps []pyVerdict
+	var bad []string
+	for i, v := range a.Signatures {
+		if v.Kind == "timestamp" {
+			timestamps = append(timestamps, v)
+		} else {
+			signatures = append(signatures, v)
+		}
+		covers := v.Covers == "ENTIRE_REVISION" && i < len(a.Signatures)-1 || v.Covers == "ENTIRE_FILE" && i == len(a.Signatures)-1
+		if !v.Intact || !v.Valid || !v.Permitted || !covers || v.Kind == "timestamp" && !slices.Contains(harmless, v.Modification) {
+			bad = append(bad, fmt.Sprintf("%+v", v))
+		}
+	}
+	if len(signatures) != len(e.signatures) || len(timestamps) != e.timestamps {
+		bad = append(bad, fmt.Sprintf("it finds %d signatures and %d document timestamps, want %d and %d",
+			len(signatures), len(timestamps), len(e.signatures), e.timestamps))
+	}
+	for i, w := range e.signatures[:min(len(signatures), len(e.signatures))] {
+		v := signatures[i]
+		good := v.Field == w.field && v.Status == "PASSED" && slices.Contains(harmless, v.Modification)
+		if w.level != "B-B" && !v.Stamped || w.level == "B-LTA" && v.Proven == "" {
+			good = false
+		}
+		if !good {
+			bad = append(bad, fmt.Sprintf("want %+v: %+v", w, v))
+		}
+	}
+	return complain(bad)
+}
+
+// harmless changes after a signature: none, evidence, or further signatures.
+var harmless = []string{"NONE", "LTA_UPDATES", "FORM_FILLING"}
+
+func complain(bad []string) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	return fmt.Errorf("not full marks:\n%s", strings.Join(bad, "\n"))
+}
+
+// byDSS: TOTAL-PASSED at just the level, by a policy that is stricter than the default, with
+// no warning but those in knownWarnings.
+func byDSS(e exhibit, r judgeRequest) error {
+	var a dssAnswer
+	if err := dss.ask(r, &a); err != nil {
+		return err
+	}
+	var bad []string
+	stamps, timestamps := 0, 0
+	signatures := map[string]dssVerdict{}
+	for _, v := range a.Signatures {
+		good := v.Status == "PASSED"
+		switch v.Kind {
+		case "signature":
+			good = v.Status == "TOTAL_PASSED"
+			signatures[v.Field] = v
+		case "timestamp":
+			timestamps++
+		default:
+			stamps++
+		}
+		odd := slices.DeleteFunc(slices.Clone(v.Warnings), knownWarning)
+		if !good || !v.Intact || len(v.Errors)+len(v.Changes)+len(odd) > 0 {
+			bad = append(bad, fmt.Sprintf("%+v", v))
+		}
+	}
+	want := 0
+	for _, w := range e.signatures {
+		v, ok := signatures[w.field]
+		if !ok || v.Level != "PAdES-BASELINE-"+strings.TrimPrefix(w.level, "B-") {
+			bad = append(bad, fmt.Sprintf("want %+v: %+v", w, v))
+		}
+		if w.level != "B-B" {
+			want++
+		}
+	}
+	if len(signatures) != len(e.signatures) || timestamps != e.timestamps || stamps != want {
+		bad = append(bad, fmt.Sprintf("it finds %d signatures, %d signature timestamps and %d document timestamps, want %d, %d and %d",
+			len(signatures), stamps, timestamps, len(e.signatures), want, e.timestamps))
+	}
+	return complain(bad)
+}
+
+// knownWarnings are those that a test PKI earns and that say nothing of our work.
+var knownWarnings = []string{
+	"BBB_XCV_AIA_PRES_ANS", "BBB_XCV_REVOC_PRES_ANS", // no URLs in the certificates: the lists are handed over
+}
+
+func knownWarning(w string) bool {
+	return slices.ContainsFunc(knownWarnings, func(k string) bool { return strings.HasPrefix(w, k) })
+}

@@ -1,0 +1,144 @@
+//go:build judge
+
+package judge
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"countersign/signing"
+	"countersign/signing/pades"
+	"countersign/signing/pdf"
+)
+
+// noon is the time of the tests that need no other.
+func noon() time.Time { return time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC) }
+
+// fileCount is how many files of a kind to make: JUDGE_FILES, or the number for everyday.
+func fileCount(t testing.TB, everyday int) int {
+	t.Helper()
+	text := os.Getenv("JUDGE_FILES")
+	if text == "" {
+		return everyday
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("JUDGE_FILES is %q; give the number of files to judge", text)
+	}
+	return n
+}
+
+// A combination is one cell of the matrix.
+type combination struct {
+	sample  sample
+	kind    string
+	level   string
+	certify int
+}
+
+func (c combination) String() string {
+	return fmt.Sprintf("%s, %s, %s, certify %d", c.sample.name, c.kind, c.level, c.certify)
+}
+
+var (
+	kinds  = []string{"P-256", "RSA-2048", "RSA-3072", "P-384", "Ed25519"}
+	levels = []string{"B-B", "B-T"}
+)
+
+// combinations picks n cells so that every row and column has its share.
+func combinations(t testing.TB, n int) []combination {
+	var all []combination
+	for _, s := range samples(t) {
+		for _, k := range kinds {
+			for _, l := range levels {
+				for certify := range 4 {
+					all = append(all, combination{s, k, l, certify})
+				}
+			}
+		}
+	}
+	// Steps by the golden ratio, made coprime to the size, visit all cells once.
+	step := len(all)*618/1000 | 1
+	for gcd(step, len(all)) != 1 {
+		step += 2
+	}
+	var picked []combination
+	for i := range min(n, len(all)) {
+		picked = append(picked, all[i*step%len(all)])
+	}
+	return picked
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// noEd25519 are the judges that know no Ed25519 in a CMS (RFC 8419); TestControls shows it.
+var noEd25519 = map[string]string{
+	"pdfsig":                     "no Ed25519",
+	"mutool sign -v":             "no Ed25519",
+	"openssl cms -verify -cades": "no Ed25519 in CMS",
+}
+
+// exempt names the judges that cannot judge signatures of a kind of key.
+func exempt(kind string) map[string]string {
+	if kind == "Ed25519" {
+		return noEd25519
+	}
+	return nil
+}
+
+// TestMatrix: one signature on every kind of file, by every kind of key, at every level,
+// certifying or not.
+func TestMatrix(t *testing.T) {
+	w := newWorld(t, noon)
+	for _, c := range combinations(t, fileCount(t, 40)) {
+		t.Run(c.String(), func(t *testing.T) {
+			r0, names, err := prepare(c.sample.pdf, pades.FieldSpec{Name: "Signature1"})
+			check(t, err)
+			out, err := w.sign(r0, w.key(t, c.kind), signing.Params{
+				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)",
+			}, c.level)
+			check(t, err)
+			e := w.exhibit(t, out, wanted{names[0], c.level})
+			e.hybrid, e.exempt = c.sample.hybrid, exempt(c.kind)
+			judged(t, e)
+		})
+	}
+}
+
+// sealLock locks all fields but the other new ones, as in a request.
+func sealLock() *pades.FieldLock {
+	return &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
+}
+
+// TestChain: a seal at P=2, then two signers; after each step all signatures have full marks.
+func TestChain(t *testing.T) {
+	w := newWorld(t, noon)
+	for _, s := range samples(t) {
+		t.Run(s.name, func(t *testing.T) {
+			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
+				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
+			check(t, err)
+			var want []wanted
+			for i, kind := range []string{"P-256", "RSA-2048", "P-384"} {
+				p := signing.Params{Field: names[i]}
+				if i == 0 {
+					p.Certification = 2
+				}
+				cur, err = w.sign(cur, w.key(t, kind), p, "B-T")
+				check(t, err)
+				want = append(want, wanted{names[i], "B-T"})
+			}
+			e := w.exhibit(t, cur, want...)
+			e.hybrid = s.hybrid
+			judged(t, e)
+		})
+	}
+}
