@@ -41,7 +41,8 @@ func judge(t *testing.T, f signedFile) {
 }
 
 // verdict is what qpdf, pdfsig and OpenSSL say of a signed PDF: it is a sound PDF, has
-// that many signatures, all are valid, and the last covers the whole file. OpenSSL
+// that many signatures beside document timestamps (which pdfsig lists but does not know), all
+// are valid, and the last one or the last timestamp covers the whole file. OpenSSL
 // trusts the certificates in caFile, or those in the signature itself if it is "".
 func verdict(path string, signatures int, caFile string) error {
 	if out, err := exec.Command("qpdf", "--check", path).CombinedOutput(); err != nil {
@@ -51,19 +52,24 @@ func verdict(path string, signatures int, caFile string) error {
 	if err != nil {
 		return fmt.Errorf("pdfsig %s (missing? make deps): %w\n%s", path, err, out)
 	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	timestamps := bytes.Count(file, []byte("/SubFilter /ETSI.RFC3161"))
 	parts := bytes.Split(out, []byte("Signature #"))
 	last := parts[len(parts)-1]
 	valid := bytes.Count(out, []byte("Signature is Valid."))
-	if valid != signatures || len(parts)-1 != signatures || !bytes.Contains(last, []byte("Total document signed")) {
+	if valid != signatures || len(parts)-1 != signatures+timestamps || !bytes.Contains(last, []byte("Total document signed")) {
 		return fmt.Errorf("%s: want %d valid signatures, of which the last covers the whole file:\n%s", path, signatures, out)
 	}
-	return opensslVerdict(path, signatures, caFile)
+	return opensslVerdict(path, signatures+timestamps, caFile)
 }
 
 var byteRange = regexp.MustCompile(`/ByteRange\s*\[\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*\]`)
 
-// opensslVerdict lets OpenSSL verify each signature as a detached CAdES signature over
-// its byte range.
+// opensslVerdict lets OpenSSL verify each signature as a detached CAdES signature, and each
+// document timestamp as a token, over its byte range.
 func opensslVerdict(path string, signatures int, caFile string) error {
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -106,34 +112,40 @@ func opensslVerify(dir string, content, digits []byte, caFile string) error {
 	if err != nil {
 		return err
 	}
+	p, err := cms.Parse(der)
+	if err != nil {
+		return err
+	}
 	args := []string{
 		"cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", filepath.Join(dir, "cms"),
-		"-content", filepath.Join(dir, "content"), "-purpose", "any", "-out", os.DevNull, "-CAfile",
+		"-content", filepath.Join(dir, "content"), "-purpose", "any", "-out", os.DevNull, "-partial_chain", "-CAfile",
+	}
+	if p.Content != nil {
+		args = []string{
+			"ts", "-verify", "-token_in", "-in", filepath.Join(dir, "cms"), "-data", filepath.Join(dir, "content"),
+			"-partial_chain", "-CAfile",
+		}
 	}
 	if caFile != "" {
 		args = append(args, caFile)
 	} else {
 		caFile = filepath.Join(dir, "certificates.pem")
-		if err := writeCertificates(caFile, der); err != nil {
+		if err := writeCertificates(caFile, p); err != nil {
 			return err
 		}
-		args = append(args, caFile, "-partial_chain")
+		args = append(args, caFile)
 	}
 	err = errors.Join(os.WriteFile(filepath.Join(dir, "cms"), der, 0o600), os.WriteFile(filepath.Join(dir, "content"), content, 0o600))
 	if err != nil {
 		return err
 	}
 	if out, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("openssl cms -verify -cades (missing? make deps): %w\n%s", err, out)
+		return fmt.Errorf("openssl %s -verify (missing? make deps): %w\n%s", args[0], err, out)
 	}
 	return nil
 }
 
-func writeCertificates(path string, der []byte) error {
-	p, err := cms.Parse(der)
-	if err != nil {
-		return err
-	}
+func writeCertificates(path string, p cms.Parsed) error {
 	var b bytes.Buffer
 	for _, c := range p.Certificates {
 		if err := pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {

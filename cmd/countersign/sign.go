@@ -132,54 +132,61 @@ func openKey(ctx context.Context, uri string) (signing.Key, error) {
 	return key, nil
 }
 
-// openDemo makes keys for one run, and serves on loopback what proves them.
-func (c *signCmd) openDemo(j *signJob, first signing.Params) (_ *signJob, stop func(), err error) {
+// openDemo serves on loopback what proves the keys that [signCmd.demoSteps] makes.
+func (c *signCmd) openDemo(j *signJob, first signing.Params) (*signJob, func(), error) {
 	mux := http.NewServeMux()
 	url, stop, err := serveLoopback("127.0.0.1:0", mux)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			stop()
-		}
-	}()
 	now := time.Now()
 	pki, err := demopki.Make(demopki.Options{Now: now, Organisation: "Countersign Demo", URL: url})
+	if err == nil {
+		mux.Handle("/", pki.Server(time.Now))
+		j.steps, err = c.demoSteps(pki, first, now)
+	}
+	if err == nil {
+		own := c.evidenceFlags
+		own.AllowPrivate = append(own.AllowPrivate, "127.0.0.1")
+		if len(own.TSA) == 0 {
+			own.TSA = []string{url + "/tsa"}
+		}
+		j.prover, err = own.newProver(j.level)
+	}
 	if err != nil {
+		stop()
 		return nil, nil, err
 	}
-	mux.Handle("/", pki.Server(time.Now))
+	return j, stop, nil
+}
+
+// demoSteps makes keys for one run: the seal's and one for each signer.
+func (c *signCmd) demoSteps(pki *demopki.PKI, first signing.Params, now time.Time) ([]signStep, error) {
 	if c.Root != "" {
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pki.Root.Chain()[0].Raw})
 		if err := os.WriteFile(c.Root, block, 0o644); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	j.steps = []signStep{{pki.Seal, first}}
+	steps := []signStep{{pki.Seal, first}}
 	for _, person := range c.Signer {
 		a, err := mail.ParseAddress(person)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--signer %q: write it as 'Name <address>': %w", person, err)
+			return nil, fmt.Errorf("--signer %q: write it as 'Name <address>': %w", person, err)
 		}
 		key, err := demoSigner(pki, a, now)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--signer %q: %w", person, err)
+			return nil, fmt.Errorf("--signer %q: %w", person, err)
 		}
-		j.steps = append(j.steps, signStep{key, signing.Params{Name: a.Name, ContactInfo: a.Address, Reason: c.Reason}})
+		steps = append(steps, signStep{key, signing.Params{Name: a.Name, ContactInfo: a.Address, Reason: c.Reason}})
 	}
-	own := c.evidenceFlags
-	own.AllowPrivate = append(own.AllowPrivate, "127.0.0.1")
-	if len(own.TSA) == 0 {
-		own.TSA = []string{url + "/tsa"}
-	}
-	j.prover, err = own.newProver(j.level)
-	return j, stop, err
+	return steps, nil
 }
 
 // demoSigner issues a one-use key to a person.
 func demoSigner(pki *demopki.PKI, a *mail.Address, now time.Time) (signing.Key, error) {
-	authority, err := ca.New(ca.Options{Key: pki.CA})
+	urls := pki.URLsOf(pki.CA)
+	authority, err := ca.New(ca.Options{Key: pki.CA, CRLURLs: urls.CRL, OCSPURLs: urls.OCSP, IssuerURLs: urls.Issuer})
 	if err != nil {
 		return nil, err
 	}
