@@ -189,12 +189,16 @@ func (e *edit) addToForm(refs []pdf.Ref) error {
 	return e.setForm(form, changes)
 }
 
-// fieldList appends to the list of fields. Entries that lead nowhere are dropped, as
-// readers stumble over them, but not from a file that somebody has signed.
+// fieldList appends to the list of fields. Entries that lead nowhere are dropped, and
+// those that are no objects of their own made such, as readers stumble over both, but
+// not in a file that somebody has signed.
 func (e *edit) fieldList(list pdf.Value, refs []pdf.Ref) ([]byte, error) {
 	fields, err := e.f.SignatureFields()
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(fields, func(fd pdf.Field) bool { return fd.Signed }) {
+		return list.WithItems(refs...), nil
 	}
 	var live []pdf.Ref
 	for _, it := range list.Items() {
@@ -202,13 +206,15 @@ func (e *edit) fieldList(list pdf.Value, refs []pdf.Ref) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ref, ok := it.Ref(); ok && !v.IsNull() {
-			live = append(live, ref)
+		ref, ok := it.Ref()
+		if v.IsNull() {
+			continue
 		}
-	}
-	signed := slices.ContainsFunc(fields, func(fd pdf.Field) bool { return fd.Signed })
-	if signed || len(live) == len(list.Items()) {
-		return list.WithItems(refs...), nil
+		if !ok {
+			ref = e.Alloc()
+			e.Set(ref, v.Raw())
+		}
+		live = append(live, ref)
 	}
 	return pdf.Value{}.WithItems(append(live, refs...)...), nil
 }

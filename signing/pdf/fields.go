@@ -1,6 +1,9 @@
 package pdf
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	maxFields = 200_000
@@ -62,6 +65,12 @@ func (f *File) SignatureFields() ([]Field, error) {
 	return f.form.fields, nil
 }
 
+// signed reports whether anybody has signed the file.
+func (f *File) signed() (bool, error) {
+	fields, err := f.SignatureFields()
+	return slices.ContainsFunc(fields, func(fd Field) bool { return fd.Signed }), err
+}
+
 // HasField reports whether a field of any type, or an inner node of the field
 // tree, has this fully qualified name, or a name that goes on behind it with a full
 // stop, so that a lock that lists the name would list that field as well.
@@ -93,9 +102,13 @@ func (f *File) readForm() error {
 	if !roots.IsNull() && roots.kind != Array {
 		return broken("the list of form fields is %s", roots.kind)
 	}
-	refs, err := w.references(roots)
-	if err != nil {
-		return err
+	refs := make([]Ref, 0, len(roots.Items()))
+	for _, v := range roots.Items() {
+		if ref, ok := v.Ref(); ok {
+			refs = append(refs, ref)
+		} else if err := w.direct(v); err != nil {
+			return err
+		}
 	}
 	o, roots = Object{}, Value{} // a hundred times as large as the list of references
 	for _, r := range refs {
@@ -146,32 +159,49 @@ type node struct {
 	depth int
 }
 
-// references returns the entries of /Fields or /Kids, but for those that are null.
-func (w *formWalk) references(list Value) ([]Ref, error) {
+// kids returns the entries of /Kids.
+func (w *formWalk) kids(list Value) ([]Ref, error) {
 	refs := make([]Ref, 0, len(list.Items()))
 	for _, v := range list.Items() {
 		ref, ok := v.Ref()
-		if !ok && !v.IsNull() {
+		if !ok {
 			return nil, broken("the form lists %s where a field should be", v.kind)
 		}
-		if ok {
-			refs = append(refs, ref)
-		}
+		refs = append(refs, ref)
 	}
 	return refs, nil
 }
 
-// root handles an entry of /Fields. One that leads nowhere is passed over: programs
-// that delete fields leave such behind.
+// root handles an entry of /Fields. One that leads nowhere is passed over, as programs
+// that delete fields leave such behind; so is a widget, which is not a field.
 func (w *formWalk) root(ref Ref) error {
-	obj, err := w.load(ref)
-	if err != nil || obj.Value.IsNull() {
+	obj, err := w.f.Object(ref)
+	if err != nil {
 		return err
 	}
-	if obj.Value.Get("T").IsNull() {
+	if v := obj.Value; v.kind == Dict && v.Get("T").IsNull() {
+		if v.Get("Kids").IsNull() {
+			return nil
+		}
 		return broken("form field %d has no name", obj.Ref.Num)
 	}
+	if obj, err = w.load(ref); err != nil || obj.Value.IsNull() {
+		return err
+	}
 	return w.field(node{obj: obj})
+}
+
+// direct handles an entry of /Fields that should be an object of its own (Table 224).
+// Whoever adds a field to the list makes it one.
+func (w *formWalk) direct(v Value) error {
+	if v.IsNull() {
+		return nil
+	}
+	if v.kind != Dict || v.Get("T").IsNull() || !v.Get("Kids").IsNull() || v.Get("FT").Name() == "Sig" {
+		return broken("the form lists %s where a field should be", v.kind)
+	}
+	w.f.irregular = "its form has a field that is no object of its own"
+	return w.field(node{obj: Object{Value: v, base: -1}})
 }
 
 // load reads a field or widget, which must be reached by exactly one way.
@@ -206,7 +236,7 @@ func (w *formWalk) field(n node) error {
 	if err != nil {
 		return err
 	}
-	refs, err := w.references(kids)
+	refs, err := w.kids(kids)
 	if err != nil {
 		return err
 	}

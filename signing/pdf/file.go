@@ -21,6 +21,7 @@ type File struct {
 	catalog   Object
 	warnings  []string
 	irregular string // why common readers would repair the file; empty if they would not
+	untyped   bool   // the catalog had no type; it has one in catalog
 	odd       string // why some validators refuse the cross-reference chain, else empty
 
 	blocks   [4]block // read last
@@ -73,86 +74,6 @@ func (f *File) readHeader() error {
 	return nil
 }
 
-// tailBytes is how much of the end is searched for the last startxref; up to
-// maxPadding of white space may follow.
-const (
-	tailBytes  = 2048
-	maxPadding = 1 << 20
-)
-
-// readTail reads "startxref N %%EOF" (7.5.5). What follows may be white space, also
-// the ^Z of old systems, and comments; an end mark once more is a comment, too.
-func (f *File) readTail() (int64, error) {
-	var b []byte
-	for end := f.size; len(b) == 0 && end > max(0, f.size-maxPadding); end -= tailBytes {
-		from := max(0, end-tailBytes)
-		window, _, err := f.window(from, int(end-from))
-		if err != nil {
-			return 0, err
-		}
-		last := len(bytes.TrimRight(window, padding))
-		if b = window[:last]; from > 0 && last > 0 && last < tailBytes/2 {
-			end = from + int64(last)
-			from = max(0, end-tailBytes)
-			if b, _, err = f.window(from, int(end-from)); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if n, ok := lastStart(b); ok {
-		return n, nil
-	}
-	if bytes.Contains(b, []byte("%%EOF")) && bytes.Contains(b, []byte("startxref")) {
-		return 0, refuse(ReasonJunk, "something else stands after its end mark")
-	}
-	return 0, broken("its end is missing (no startxref and %%%%EOF); it may have been cut off on its way")
-}
-
-const (
-	space   = "\x00\t\n\f\r "
-	padding = space + "\x1a"
-)
-
-// lastStart reads the last startxref and refuses all that is no padding or comment
-// behind its end mark.
-func lastStart(b []byte) (int64, bool) {
-	at := bytes.LastIndex(b, []byte("startxref"))
-	if at < 0 {
-		return 0, false
-	}
-	mark := bytes.Index(b[at:], []byte("%%EOF"))
-	if mark < 0 {
-		return 0, false
-	}
-	mark += at + len("%%EOF")
-	for rest := b[mark:]; ; {
-		if rest = bytes.TrimLeft(rest, padding); len(rest) == 0 {
-			return endsRevision(b[:mark])
-		}
-		if rest[0] != '%' {
-			return 0, false
-		}
-		line := bytes.IndexAny(rest, "\r\n")
-		if line < 0 {
-			line = len(rest)
-		}
-		rest = rest[line:]
-	}
-}
-
-// endsRevision reads the last lines of a revision and returns the offset there.
-func endsRevision(b []byte) (int64, bool) {
-	b, ok := bytes.CutSuffix(bytes.TrimRight(b, space), []byte("%%EOF"))
-	if !ok {
-		return 0, false
-	}
-	b = bytes.TrimRight(b, space)
-	digits := b[len(bytes.TrimRight(b, "0123456789")):]
-	n, ok := parseUint(digits, 1<<62)
-	b = bytes.TrimRight(b[:len(b)-len(digits)], space)
-	return n, ok && bytes.HasSuffix(b, []byte("startxref"))
-}
-
 func (f *File) readCatalog() error {
 	root, ok := f.Trailer().Get("Root").Ref()
 	if !ok {
@@ -162,8 +83,15 @@ func (f *File) readCatalog() error {
 	if err != nil {
 		return err
 	}
-	if o.Value.kind != Dict || o.Value.Get("Type").Name() != "Catalog" {
-		return broken("its catalog is %s, not a dictionary of /Type /Catalog", o.Value.kind)
+	if o.Value.kind != Dict {
+		return broken("its catalog is %s, not a dictionary", o.Value.kind)
+	}
+	if o.Value.Get("Type").Name() != "Catalog" { // readers go by /Root, validators by both
+		f.irregular, f.untyped = "its catalog is not of the type /Catalog", true
+		p := newParser(o.Value.With(Change{"Type", []byte("/Catalog")}), true)
+		if o.Value, err = p.value(0); err != nil {
+			return err
+		}
 	}
 	f.catalog = f.keepObject(o)
 	return nil
@@ -218,48 +146,6 @@ func (f *File) NumPages() (int, error) {
 		return true
 	})
 	return n, err
-}
-
-// CheckStructure walks the whole page tree and looks whether an object stands at
-// every place where the cross-reference sections promise one, also those that
-// signing does not touch: validators that compare revisions refuse the file
-// otherwise. It reads a few bytes of each object; once per document is enough.
-func (f *File) CheckStructure() error {
-	if _, err := f.NumPages(); err != nil {
-		return err
-	}
-	if err := f.checkHistory(); err != nil {
-		return err
-	}
-	for _, s := range f.index {
-		for num := s.first; num < s.end; num++ {
-			e, err := f.entryIn(s.from, num)
-			if err == nil && e.kind == inFile {
-				err = f.checkObject(num, e)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// checkObject checks that an object in use starts with its number.
-func (f *File) checkObject(num uint32, e entry) error {
-	b, _, err := f.window(e.offset, 32)
-	if err != nil {
-		return err
-	}
-	p := newParser(b, true)
-	n, err := p.unsigned(maxObjectNumber)
-	if err != nil || n != int64(num) {
-		return broken("object %d is not where the cross-reference table promises it (offset %d)", num, e.offset)
-	}
-	if g, err := p.unsigned(65535); err != nil || g != e.gen || p.keyword("obj") != nil {
-		return broken("object %d is not where the cross-reference table promises it (offset %d)", num, e.offset)
-	}
-	return nil
 }
 
 // walkPages calls visit for each page in order until it returns false.

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"slices"
 )
 
 // note keeps the first reason for which validators may refuse the cross-reference
@@ -16,14 +15,14 @@ func (f *File) note(why string) { f.odd = cmp.Or(f.odd, why) }
 // readers repair them, or refuse them, and nobody has signed the file yet. An odd
 // chain that is signed is continued; one that readers repair was refused before.
 func (f *File) freshChain() (bool, error) {
-	if f.irregular != "" {
-		return true, nil
-	}
-	if f.odd == "" {
+	if f.irregular == "" && f.odd == "" {
 		return false, nil
 	}
-	fields, err := f.SignatureFields()
-	return !slices.ContainsFunc(fields, func(fd Field) bool { return fd.Signed }), err
+	signed, err := f.signed()
+	if err == nil && signed && f.irregular != "" {
+		err = refuse(ReasonIrregular, "%s, and it is signed already", f.irregular)
+	}
+	return !signed, err
 }
 
 // maxFull is how many objects a section that lists all of them may have.
@@ -38,13 +37,16 @@ func (u *Update) full(b *bytes.Buffer, start int64) error {
 		return refuse(ReasonTooLarge, "%s, and it has more than %d objects", cmp.Or(u.f.irregular, u.f.odd), maxFull)
 	}
 	entries := make([]entry, u.next)
-	packed := false
+	packed, own := false, u.f.ownStreams()
 	for num := range u.next {
 		e, err := u.f.lookup(num)
+		if err == nil && e.kind == inStream {
+			e, err = u.f.placed(num, e)
+		}
 		if err != nil {
 			return err
 		}
-		if e.kind != inFile && e.kind != inStream || num == 0 {
+		if e.kind != inFile && e.kind != inStream || num == 0 || own.has(num) {
 			e = entry{kind: free, gen: 65535} // for good: linked to object 0 with the last generation (7.5.4)
 		}
 		entries[num] = e
@@ -72,6 +74,28 @@ func (u *Update) full(b *bytes.Buffer, start int64) error {
 	b.Write(u.trailer(nil, u.next))
 	b.WriteByte('\n')
 	return nil
+}
+
+// placed corrects the index of an entry for an object in an object stream.
+func (f *File) placed(num uint32, e entry) (entry, error) {
+	s, err := f.objectStream(uint32(e.offset))
+	if err != nil {
+		return e, err
+	}
+	i, err := f.member(s, num, e.gen)
+	e.gen = int64(i)
+	return e, err
+}
+
+// ownStreams returns the numbers of the cross-reference streams.
+func (f *File) ownStreams() bitset {
+	var own bitset
+	for _, s := range f.sections {
+		for ; s != nil; s = s.hidden {
+			own.add(s.object)
+		}
+	}
+	return own
 }
 
 // fullStream writes the entries as a cross-reference stream (7.5.8) that lists itself.

@@ -19,6 +19,9 @@ type parser struct {
 	pos  int
 	eof  bool // the file, too, ends at the end of buf
 	left int  // values that may still be made
+
+	skim    bool // check arrays, but do not keep their items
+	skimmed int  // how many were not kept
 }
 
 func newParser(buf []byte, eof bool) *parser {
@@ -210,6 +213,11 @@ func (p *parser) array(depth int) (Value, error) {
 		it, err := p.value(depth + 1)
 		if err != nil {
 			return v, err
+		}
+		if p.skim {
+			p.left++ // nothing is held
+			p.skimmed++
+			continue
 		}
 		v.list = append(v.list, it)
 	}

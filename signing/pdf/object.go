@@ -60,6 +60,15 @@ func (p *parser) indirect(o *Object) error {
 	if err := p.keyword("obj"); err != nil {
 		return err
 	}
+	p.skip()
+	at := p.pos
+	if w, err := p.word(); err != nil {
+		return err
+	} else if string(w) == "endobj" { // nothing at all is null to all readers
+		o.Value = Value{kind: Null, pos: uint32(at), raw: p.buf[at:at:at]}
+		return nil
+	}
+	p.pos = at
 	if o.Value, err = p.value(0); err != nil {
 		return err
 	}

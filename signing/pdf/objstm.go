@@ -24,9 +24,9 @@ func (f *File) packedObject(ref Ref, e entry) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	i := int(e.gen)
-	if i >= len(s.index) || s.index[i].num != ref.Num {
-		return Object{}, broken("object %d is not at its place %d in object stream %d", ref.Num, i, s.num)
+	i, err := f.member(s, ref.Num, e.gen)
+	if err != nil {
+		return Object{}, err
 	}
 	p := newParser(s.data, true)
 	p.pos = s.first + int(s.index[i].at)
@@ -41,6 +41,22 @@ func (f *File) packedObject(ref Ref, e entry) (Object, error) {
 		return Object{}, err
 	}
 	return Object{Ref: ref, Value: v, base: -1}, nil
+}
+
+// member returns the index of an object in an object stream. If it is not the one that
+// the cross-reference stream names, readers go by the number, as long as it is there
+// exactly once.
+func (f *File) member(s *objectStream, num uint32, index int64) (int, error) {
+	if index < int64(len(s.index)) && s.index[index].num == num {
+		return int(index), nil
+	}
+	is := func(p packed) bool { return p.num == num }
+	i := slices.IndexFunc(s.index, is)
+	if i < 0 || slices.ContainsFunc(s.index[i+1:], is) {
+		return 0, broken("object %d is not at its place %d in object stream %d", num, index, s.num)
+	}
+	f.irregular = "a cross-reference stream names wrong places in object streams"
+	return i, nil
 }
 
 // objectStream decodes an object stream; the last few are kept.

@@ -84,6 +84,13 @@ func (u *Update) Finish() ([]byte, error) {
 	if u.next > maxObjectNumber {
 		return nil, refuse(ReasonTooLarge, "no object numbers are left")
 	}
+	fresh, err := u.f.freshChain()
+	if err != nil {
+		return nil, err
+	}
+	if c := u.f.catalog; u.f.untyped && u.Offset(c.Ref) < 0 {
+		u.Set(c.Ref, c.Value.raw)
+	}
 	last, _, err := u.f.window(u.f.size-1, 1)
 	if err != nil {
 		return nil, err
@@ -106,9 +113,7 @@ func (u *Update) Finish() ([]byte, error) {
 		b.WriteString("\nendobj\n")
 	}
 	start := u.f.size + int64(b.Len())
-	fresh, err := u.f.freshChain()
 	switch {
-	case err != nil:
 	case fresh:
 		err = u.full(&b, start)
 	case u.f.XRefKind() == XRefTable:

@@ -93,7 +93,7 @@ func (f *File) parseAt(off int64, read func(*parser) error) error {
 		}
 		p := newParser(buf, eof)
 		err = read(p)
-		if err := f.spend(p.pos + valueCost*(maxValues-p.left)); err != nil {
+		if err := f.spend(p.pos + valueCost*(maxValues-p.left+p.skimmed)); err != nil {
 			return err
 		}
 		if !errors.Is(err, errShort) {
