@@ -84,8 +84,11 @@ func checkLock(t *testing.T, out []byte) {
 		if fd.DocMDP != 2 {
 			continue
 		}
-		want := []string{"Signature1", "Signature2"}
-		if len(fd.Locks) != 2 || !slices.Equal(fd.Locks[0].Fields, want) || !slices.Equal(fd.Locks[1].Fields, want) {
+		// All that is there, but the signers' fields (and there is no document timestamp yet).
+		listed := func(name string) bool {
+			return len(fd.Locks) == 2 && slices.Contains(fd.Locks[0].Fields, name) && slices.Contains(fd.Locks[1].Fields, name)
+		}
+		if !listed(fd.Name) || listed("Signature1") || listed("Signature2") {
 			t.Errorf("the locks of %s are %v", fd.Name, fd.Locks)
 		}
 		return
