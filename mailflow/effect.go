@@ -28,6 +28,8 @@ const (
 	EffectIntent    EffectKind = "intent"    // fix the bytes of one signature
 	EffectSign      EffectKind = "sign"      // ask the key, once
 	EffectTimestamp EffectKind = "timestamp" // timestamp, finish and check the file
+	EffectEvidence  EffectKind = "evidence"  // get what proves the certificates of one signature
+	EffectExtend    EffectKind = "extend"    // add all evidence to a document, and a timestamp over it
 	EffectExpire    EffectKind = "expire"    // the deadline's timer
 )
 
@@ -38,7 +40,7 @@ type Effect struct {
 	Kind    EffectKind `json:"kind"`
 	Due     time.Time  `json:"due"`
 	Letter  *Letter    `json:"letter,omitempty"`
-	Attempt AttemptRef `json:"attempt,omitzero"`
+	Attempt AttemptRef `json:"attempt,omitzero"` // of [EffectExtend], the Document alone counts
 }
 
 // IsLetter reports whether the key of an effect is that of a letter.

@@ -130,6 +130,24 @@ type (
 		Time   time.Time
 	}
 
+	// Proved reports that what proves the certificates of a finished revision is
+	// stored: dated after its timestamp, and before they end.
+	Proved struct {
+		Ref      AttemptRef
+		Evidence Blob
+	}
+
+	// Extended reports that all evidence is in a document, and the timestamp over it;
+	// Base is the revision it was added to.
+	Extended struct {
+		Document int
+		Base     Blob
+		Result   Blob
+		Size     int64
+		Time     time.Time // of the timestamp; zero at level B-LT
+		Lasts    time.Time // when the timestamp's certificate ends
+	}
+
 	// SigningFailed reports that a signature cannot be made and trying again
 	// cannot help.
 	SigningFailed struct {
@@ -175,6 +193,8 @@ func (IntentMade) event()     {}
 func (SignatureMade) event()  {}
 func (AttemptLost) event()    {}
 func (Stamped) event()        {}
+func (Proved) event()         {}
+func (Extended) event()       {}
 func (SigningFailed) event()  {}
 func (RelayAccepted) event()  {}
 func (RelayRefused) event()   {}

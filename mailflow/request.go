@@ -78,6 +78,7 @@ const (
 	StateApproving  State = "approving"  // approvers are asked
 	StateSealing    State = "sealing"    // the organisation's seal is being made
 	StateSigning    State = "signing"    // signers are asked, their signatures made
+	StateExtending  State = "extending"  // what makes the signatures last is being added
 	StateDelivering State = "delivering" // the signed documents are on their way
 	StateCompleted  State = "completed"
 	StateRejected   State = "rejected"
@@ -183,6 +184,12 @@ type Document struct {
 	Revision     Blob      `json:"revision,omitempty"`
 	RevisionSize int64     `json:"revision_size,omitempty"`
 	Signatures   []Attempt `json:"signatures,omitempty"`
+	// Lasting says that all evidence is in the revision (level B-LT or B-LTA).
+	Lasting bool `json:"lasting,omitempty"`
+	// Extended is the time of the document timestamp, Lasts the end of its
+	// certificate: extend the document again before (level B-LTA).
+	Extended time.Time `json:"extended,omitzero"`
+	Lasts    time.Time `json:"lasts,omitzero"`
 }
 
 // SealSlot is the slot of the organisation's own signature.
@@ -196,7 +203,8 @@ const (
 	StageIntent    Stage = "intent"    // the bytes to be signed are being fixed
 	StageSign      Stage = "sign"      // they are stored; the key is asked once
 	StageTimestamp Stage = "timestamp" // signed; waits for the timestamp
-	StageDone      Stage = "done"      // the signed revision is stored and checked
+	StageEvidence  Stage = "evidence"  // the signed revision is stored; waits for what proves its certificates
+	StageDone      Stage = "done"      // the signed revision is stored, checked and proved
 )
 
 // An Attempt is one signature of one document: by the seal or by a signer.
@@ -215,7 +223,11 @@ type Attempt struct {
 	// Signature is the signature value, committed before the timestamp is asked.
 	Signature []byte    `json:"signature,omitempty"`
 	Result    Blob      `json:"result,omitempty"`
+	Size      int64     `json:"size,omitempty"`   // of the result, in bytes
 	Stamped   time.Time `json:"stamped,omitzero"` // the timestamp's time
+	// Evidence holds the certificates and revocation data that prove the signer's and
+	// the timestamp's certificates, as package signing/revocation writes them.
+	Evidence Blob `json:"evidence,omitempty"`
 }
 
 // A Delivery tells what became of one letter.
@@ -258,7 +270,7 @@ type Terms struct {
 	AnswerLevels []Level `json:"answer_levels"`
 	// Seal names the organisation's key.
 	Seal string `json:"seal"`
-	// Level is the PAdES baseline level: "B-B" or "B-T".
+	// Level is the PAdES baseline level (ETSI EN 319 142-1, 6): [LevelBB] and so on.
 	Level       string        `json:"level"`
 	CodeDigits  int           `json:"code_digits"`
 	CodeTries   int           `json:"code_tries"`
@@ -272,6 +284,20 @@ type Terms struct {
 	// Reason is what the seal and the signatures state as their reason.
 	Reason string `json:"reason,omitempty"`
 }
+
+// The PAdES baseline levels.
+const (
+	LevelBB   = "B-B"   // a signature
+	LevelBT   = "B-T"   // and its timestamp
+	LevelBLT  = "B-LT"  // and what proves the certificates
+	LevelBLTA = "B-LTA" // and a timestamp over all that
+)
+
+// Stamps reports whether each signature gets a timestamp.
+func (t Terms) Stamps() bool { return t.Level != LevelBB }
+
+// Lasting reports whether what proves the certificates goes into the documents.
+func (t Terms) Lasting() bool { return t.Level == LevelBLT || t.Level == LevelBLTA }
 
 // AcceptsAnswer reports whether an answer of that sender level may count.
 func (t Terms) AcceptsAnswer(l Level) bool { return slices.Contains(t.AnswerLevels, l) }

@@ -65,6 +65,10 @@ func (d *step) progress(body EventBody) error {
 		d.attemptLost(body)
 	case Stamped:
 		d.stamped(body)
+	case Proved:
+		d.proved(body)
+	case Extended:
+		d.extended(body)
 	case SigningFailed:
 		d.end(StateFailed, LetterFailed, body.Why, "")
 	case Expire:

@@ -232,8 +232,9 @@ func (d *step) end(state State, kind LetterKind, reason, by string) {
 	for i := range r.Documents {
 		for _, a := range r.Documents[i].Signatures {
 			ref := AttemptRef{Document: i, Slot: a.Slot, N: a.N}.String()
-			d.drop(d.key(EffectIntent, ref), d.key(EffectSign, ref), d.key(EffectTimestamp, ref))
+			d.drop(d.key(EffectIntent, ref), d.key(EffectSign, ref), d.key(EffectTimestamp, ref), d.key(EffectEvidence, ref))
 		}
+		d.drop(d.key(EffectExtend, itoa(i)))
 	}
 	d.drop(d.key(EffectPrepare, itoa(r.Asks)))
 	d.audit(string(state), by, "h", r.H)

@@ -25,6 +25,8 @@ func (d *step) advance() {
 			}
 		case StateSigning:
 			d.advanceSigning()
+		case StateExtending:
+			d.advanceExtending()
 		case StateDelivering:
 			d.advanceDelivery()
 		}
@@ -84,9 +86,8 @@ func (d *step) advanceSigning() {
 	}
 	group := nextGroup(d.r.With(RoleSigner), PartySigned)
 	if group == nil {
-		d.r.State = StateDelivering
-		d.drop(d.key(EffectExpire, ""))
-		d.deliverAll()
+		d.r.State = StateExtending
+		d.startExtending()
 		return
 	}
 	for _, p := range group {
@@ -95,6 +96,44 @@ func (d *step) advanceSigning() {
 			d.toParty(p, Letter{Kind: LetterInvite, Token: true, Attach: d.previews()})
 		}
 	}
+}
+
+// startExtending asks for the evidence in every document, if the level wants it.
+func (d *step) startExtending() {
+	if !d.r.Terms.Lasting() {
+		return
+	}
+	for i := range d.r.Documents {
+		ref := AttemptRef{Document: i}
+		d.effect(EffectExtend, strconv.Itoa(i), d.now).Attempt = ref
+	}
+}
+
+// advanceExtending goes on to the delivery once every document has its evidence.
+func (d *step) advanceExtending() {
+	for i := range d.r.Documents {
+		if d.r.Terms.Lasting() && !d.r.Documents[i].Lasting {
+			return
+		}
+	}
+	d.r.State = StateDelivering
+	d.drop(d.key(EffectExpire, ""))
+	d.deliverAll()
+}
+
+// extended takes a document with its evidence, if it is the one we have with
+// more behind it (invariant 4).
+func (d *step) extended(ev Extended) {
+	r := d.r
+	if r.State != StateExtending || ev.Document < 0 || ev.Document >= len(r.Documents) || r.Documents[ev.Document].Revision != ev.Base {
+		d.audit("ignored", "", "event", "extended", "document", strconv.Itoa(ev.Document), "why", "the request is "+string(r.State))
+		return
+	}
+	doc := &r.Documents[ev.Document]
+	doc.Revision, doc.RevisionSize, doc.Lasting = ev.Result, ev.Size, true
+	doc.Extended, doc.Lasts = ev.Time, ev.Lasts
+	d.audit("extended", "", "document", strconv.Itoa(ev.Document), "base", string(ev.Base), "result", string(ev.Result), "level", r.Terms.Level)
+	d.advance()
 }
 
 // attempt returns the newest attempt of a slot on a document, or nil.
@@ -177,15 +216,38 @@ func (d *step) stamped(ev Stamped) {
 	if a == nil {
 		return
 	}
-	a.Stage, a.Result, a.Stamped = StageDone, ev.Result, ev.Time
+	a.Stage, a.Result, a.Size, a.Stamped = StageEvidence, ev.Result, ev.Size, ev.Time
 	a.Intent = nil // its increment is part of the result now
-	doc.Revision, doc.RevisionSize = ev.Result, ev.Size
 	d.audit("revision stored", ev.Ref.Slot, "attempt", ev.Ref.String(), "result", string(ev.Result))
+	if d.r.Terms.Lasting() {
+		// At once: a short-lived certificate cannot be proved later. What comes next is
+		// made over this revision, so it waits.
+		d.attemptEffect(EffectEvidence, ev.Ref)
+		return
+	}
+	d.finish(doc, a)
+}
+
+// proved takes the evidence of a revision.
+func (d *step) proved(ev Proved) {
+	doc, a := d.current(ev.Ref, StageEvidence)
+	if a == nil {
+		return
+	}
+	a.Evidence = ev.Evidence
+	d.audit("evidence stored", ev.Ref.Slot, "attempt", ev.Ref.String(), "evidence", string(ev.Evidence))
+	d.finish(doc, a)
+}
+
+// finish makes the result of an attempt the document's newest revision.
+func (d *step) finish(doc *Document, a *Attempt) {
+	a.Stage = StageDone
+	doc.Revision, doc.RevisionSize = a.Result, a.Size
 	d.advance()
 }
 
 // attemptLost begins the next attempt with the same consent: a new certificate for
-// a one-use key. The audit log keeps the number of the lost certificate: no document
+// a one-use key. A result without evidence is left behind; no later one stands on it. The audit log keeps the number of the lost certificate: no document
 // of ours carries it.
 func (d *step) attemptLost(ev AttemptLost) {
 	var a *Attempt
@@ -197,7 +259,8 @@ func (d *step) attemptLost(ev AttemptLost) {
 		return
 	}
 	d.audit("attempt lost", ev.Ref.Slot, "attempt", ev.Ref.String(), "serial", a.Serial, "why", ev.Why)
-	d.drop(d.key(EffectIntent, ev.Ref.String()), d.key(EffectSign, ev.Ref.String()), d.key(EffectTimestamp, ev.Ref.String()))
+	d.drop(d.key(EffectIntent, ev.Ref.String()), d.key(EffectSign, ev.Ref.String()), d.key(EffectTimestamp, ev.Ref.String()),
+		d.key(EffectEvidence, ev.Ref.String()))
 	if a.N >= maxAttempts {
 		d.end(StateFailed, LetterFailed, "signing failed "+strconv.Itoa(maxAttempts)+" times: "+ev.Why, "")
 		return

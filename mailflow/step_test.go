@@ -35,6 +35,7 @@ type world struct {
 	secrets *Secrets
 	now     time.Time
 	n       int
+	level   string // of the drafts; empty: B-T
 	r       Request
 	outbox  map[string]Effect
 	log     []string
@@ -98,6 +99,7 @@ func (w *world) check(body EventBody, d Decision) {
 		for _, a := range doc.Signatures {
 			w.checkAttempt(&next, a)
 		}
+		w.checkEvidence(&next, doc)
 	}
 	for i := range next.Parties {
 		w.checkParty(&prev, &next, &next.Parties[i])
@@ -130,6 +132,26 @@ func (w *world) checkAttempt(r *Request, a Attempt) {
 		if p.Order < signer.Order && p.State != PartySigned {
 			w.fail("invariant 3: %s signs before %s", a.Slot, p.ID)
 		}
+	}
+}
+
+// checkEvidence: at the levels that last, no revision stands on one that is not proved, and
+// nothing leaves without all evidence in it.
+func (w *world) checkEvidence(r *Request, doc Document) {
+	w.t.Helper()
+	if !r.Terms.Lasting() {
+		return
+	}
+	for _, a := range doc.Signatures {
+		if a.Stage == StageDone && a.Evidence == "" {
+			w.fail("slot %s is done without evidence", a.Slot)
+		}
+		if a.Stage != StageDone && a.Result != "" && doc.Revision == a.Result {
+			w.fail("slot %s is not proved, and its result is the revision", a.Slot)
+		}
+	}
+	if (r.State == StateDelivering || r.State == StateCompleted) && !doc.Lasting {
+		w.fail("%s leaves without its evidence", doc.Name)
 	}
 }
 
@@ -180,8 +202,17 @@ func (w *world) draft(parties ...Party) {
 	w.step(DraftReceived{
 		Mail: w.mail("ann@demo.example"), Mailbox: "contracts", Address: "sign@demo.example",
 		Documents: []Document{{Name: "contract.pdf", Original: blob("draft"), Size: 100}, {Name: "annex.pdf", Original: blob("annex"), Size: 50}},
-		Plan:      Plan{Terms: terms(), Parties: parties},
+		Plan:      Plan{Terms: w.terms(), Parties: parties},
 	})
+}
+
+// terms are those of the world's level.
+func (w *world) terms() Terms {
+	t := terms()
+	if w.level != "" {
+		t.Level = w.level
+	}
+	return t
 }
 
 // answer sends an answer of a party, with the code of its newest challenge when
@@ -222,6 +253,11 @@ func (w *world) outcome(ef Effect) EventBody {
 		return SignatureMade{Ref: ef.Attempt, Signature: []byte(ef.Key)}
 	case EffectTimestamp:
 		return Stamped{Ref: ef.Attempt, Result: blob(ef.Key), Size: 1, Time: w.now}
+	case EffectEvidence:
+		return Proved{Ref: ef.Attempt, Evidence: blob("evidence" + ef.Key)}
+	case EffectExtend:
+		n := ef.Attempt.Document
+		return Extended{Document: n, Base: w.r.Documents[n].Revision, Result: blob(ef.Key), Size: 2, Time: w.now, Lasts: w.now.AddDate(1, 0, 0)}
 	}
 	return Expire{}
 }
@@ -578,6 +614,94 @@ func TestAttemptLost(t *testing.T) {
 	w.want(StateCompleted)
 }
 
+// TestEvidence: the next step waits for what proves a signature; if that is not to be
+// had in time, the signature is made again, and the first result is left behind.
+func TestEvidence(t *testing.T) {
+	w := newWorld(t)
+	w.level = LevelBLTA
+	w.draft(person(RoleSigner, 1, "Bob"))
+	run := func(kind EffectKind) Effect {
+		t.Helper()
+		for _, ef := range w.due() {
+			if ef.Kind == kind {
+				delete(w.outbox, ef.Key)
+				w.step(w.outcome(ef))
+				return ef
+			}
+		}
+		t.Fatalf("no %s is due in state %s", kind, w.r.State)
+		return Effect{}
+	}
+	for _, kind := range []EffectKind{EffectPrepare, EffectIntent, EffectIntent, EffectSign, EffectSign, EffectTimestamp, EffectTimestamp} {
+		run(kind)
+	}
+	w.want(StateSealing)
+	first := run(EffectEvidence)
+	w.want(StateSealing) // the other document's is still to come
+	if a := w.r.Documents[0].attempt(SealSlot); w.r.Documents[0].Revision != a.Result || a.Evidence != blob("evidence"+first.Key) {
+		t.Errorf("the seal is %+v", a)
+	}
+	run(EffectEvidence)
+	w.settle()
+	w.want(StateSigning)
+	w.answer("p1", CommandAgree, nil)
+	w.answer("p1", CommandCode, nil)
+	for _, kind := range []EffectKind{EffectIntent, EffectSign, EffectTimestamp} {
+		run(kind)
+	}
+	before := w.r.Documents[0].Revision
+	w.step(AttemptLost{Ref: AttemptRef{Document: 0, Slot: "p1", N: 1}, Why: "no revocation data before its certificate ended"})
+	if a := w.r.Documents[0].attempt("p1"); a.N != 2 || a.Result != "" || w.r.Documents[0].Revision != before {
+		t.Errorf("the second attempt is %+v", a)
+	}
+	// The evidence of the lost attempt comes late.
+	w.step(Proved{Ref: AttemptRef{Document: 0, Slot: "p1", N: 1}, Evidence: blob("late")})
+	if w.r.Documents[0].Revision != before {
+		t.Error("late evidence was taken")
+	}
+	for w.r.State == StateSigning {
+		ef := w.due()[0]
+		delete(w.outbox, ef.Key)
+		w.step(w.outcome(ef))
+	}
+	w.want(StateExtending)
+	run(EffectExtend)
+	// The same again, over the old base: another process was slower.
+	w.step(Extended{Document: 0, Base: before, Result: blob("other")})
+	w.want(StateExtending)
+	if doc := w.r.Documents[0]; doc.Revision == blob("other") || !doc.Lasting || doc.Lasts.IsZero() {
+		t.Errorf("extended: %+v", doc)
+	}
+	run(EffectExtend)
+	w.want(StateDelivering)
+	w.settle()
+	w.want(StateCompleted)
+}
+
+// TestStuckExtension: while the evidence is not to be had the request waits, even past its
+// deadline, and can be cancelled.
+func TestStuckExtension(t *testing.T) {
+	w := newWorld(t)
+	w.level = LevelBLT
+	w.draft()
+	for w.r.State != StateExtending {
+		ef := w.due()[0]
+		delete(w.outbox, ef.Key)
+		w.step(w.outcome(ef))
+	}
+	w.now = w.r.Expires
+	delete(w.outbox, w.r.ID+"/expire")
+	w.step(Expire{})
+	w.want(StateExtending)
+	w.step(Cancel{By: "admin", Reason: "no more time"})
+	w.want(StateCancelled)
+	for _, ef := range w.due() {
+		if ef.Kind == EffectExtend {
+			t.Errorf("%s is still to run", ef.Key)
+		}
+	}
+}
+
 func TestForeignIntent(t *testing.T) {
 	w := newWorld(t)
 	w.draft()
@@ -744,6 +868,7 @@ func TestRandomWalks(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t)
+		w.level = []string{LevelBB, LevelBT, LevelBLT, LevelBLTA}[seed%4]
 		var parties []Party
 		for i := range rnd.IntN(3) {
 			parties = append(parties, person(RoleApprover, 1+rnd.IntN(2), fmt.Sprint("Boss", i)))
@@ -785,7 +910,7 @@ func (w *world) randomEvent(rnd *rand.Rand) {
 		switch {
 		case ef.Kind == EffectLetter && rnd.IntN(8) == 0:
 			body = RelayRefused{Key: ef.Key, Text: "550"}
-		case (ef.Kind == EffectSign || ef.Kind == EffectTimestamp) && rnd.IntN(3) == 0:
+		case (ef.Kind == EffectSign || ef.Kind == EffectTimestamp || ef.Kind == EffectEvidence) && rnd.IntN(3) == 0:
 			body = AttemptLost{Ref: ef.Attempt, Why: "crash"}
 		}
 		if rnd.IntN(5) > 0 { // else the outcome is committed, and comes again
