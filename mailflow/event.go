@@ -128,6 +128,7 @@ type (
 		Result Blob
 		Size   int64
 		Time   time.Time
+		Token  []byte // the timestamp itself (RFC 3161, DER); empty at level B-B
 	}
 
 	// Proved reports that what proves the certificates of a finished revision is
@@ -146,6 +147,9 @@ type (
 		Size     int64
 		Time     time.Time // of the timestamp; zero at level B-LT
 		Lasts    time.Time // when the timestamp's certificate ends
+		// Unproved names signatures that the draft brought along and for which no
+		// evidence is to be had.
+		Unproved []string
 	}
 
 	// SigningFailed reports that a signature cannot be made and trying again

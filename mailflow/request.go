@@ -225,6 +225,8 @@ type Attempt struct {
 	Result    Blob      `json:"result,omitempty"`
 	Size      int64     `json:"size,omitempty"`   // of the result, in bytes
 	Stamped   time.Time `json:"stamped,omitzero"` // the timestamp's time
+	// Token is the timestamp over the signature, kept until its evidence is stored.
+	Token []byte `json:"token,omitempty"`
 	// Evidence holds the certificates and revocation data that prove the signer's and
 	// the timestamp's certificates, as package signing/revocation writes them.
 	Evidence Blob `json:"evidence,omitempty"`

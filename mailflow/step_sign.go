@@ -2,6 +2,7 @@ package mailflow
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -132,7 +133,8 @@ func (d *step) extended(ev Extended) {
 	doc := &r.Documents[ev.Document]
 	doc.Revision, doc.RevisionSize, doc.Lasting = ev.Result, ev.Size, true
 	doc.Extended, doc.Lasts = ev.Time, ev.Lasts
-	d.audit("extended", "", "document", strconv.Itoa(ev.Document), "base", string(ev.Base), "result", string(ev.Result), "level", r.Terms.Level)
+	d.audit("extended", "", "document", strconv.Itoa(ev.Document), "base", string(ev.Base), "result", string(ev.Result),
+		"level", r.Terms.Level, "unproved", strings.Join(ev.Unproved, ", "))
 	d.advance()
 }
 
@@ -217,11 +219,11 @@ func (d *step) stamped(ev Stamped) {
 		return
 	}
 	a.Stage, a.Result, a.Size, a.Stamped = StageEvidence, ev.Result, ev.Size, ev.Time
-	a.Intent = nil // its increment is part of the result now
 	d.audit("revision stored", ev.Ref.Slot, "attempt", ev.Ref.String(), "result", string(ev.Result))
 	if d.r.Terms.Lasting() {
 		// At once: a short-lived certificate cannot be proved later. What comes next is
 		// made over this revision, so it waits.
+		a.Token = ev.Token
 		d.attemptEffect(EffectEvidence, ev.Ref)
 		return
 	}
@@ -242,6 +244,7 @@ func (d *step) proved(ev Proved) {
 // finish makes the result of an attempt the document's newest revision.
 func (d *step) finish(doc *Document, a *Attempt) {
 	a.Stage = StageDone
+	a.Intent, a.Token = nil, nil // they are part of the result
 	doc.Revision, doc.RevisionSize = a.Result, a.Size
 	d.advance()
 }

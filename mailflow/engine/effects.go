@@ -196,6 +196,10 @@ func (e *Engine) perform(ctx context.Context, c store.Claimed) (err error) {
 		return e.sign(ctx, c, r, en.Effect.Attempt)
 	case mailflow.EffectTimestamp:
 		return e.timestamp(ctx, c, r, en.Effect.Attempt)
+	case mailflow.EffectEvidence:
+		return e.evidence(ctx, c, r, en.Effect.Attempt)
+	case mailflow.EffectExtend:
+		return e.extend(ctx, c, r, en.Effect.Attempt.Document)
 	}
 	return fmt.Errorf("effect %s: unknown kind %q", c.Key, en.Effect.Kind)
 }
@@ -214,6 +218,11 @@ func (e *Engine) settle(ctx context.Context, c store.Claimed, outcome mailflow.E
 // later puts an effect back with the reason why it waits. Its next attempt was
 // stored when it was claimed and stays as it is.
 func (e *Engine) later(ctx context.Context, c store.Claimed, why string) error {
-	e.cfg.Log.Warn("effect waits", "request", c.Request, "effect", c.Key, "attempt", c.Attempts, "until", c.Due, "why", why)
-	return e.apply(ctx, store.Change{Settle: []store.Settle{{Key: c.Key, Token: c.Token, Again: c.Due, Note: why}}})
+	return e.laterAt(ctx, c, c.Due, why)
+}
+
+// laterAt puts an effect back until another time than the one that was stored.
+func (e *Engine) laterAt(ctx context.Context, c store.Claimed, at time.Time, why string) error {
+	e.cfg.Log.Warn("effect waits", "request", c.Request, "effect", c.Key, "attempt", c.Attempts, "until", at, "why", why)
+	return e.apply(ctx, store.Change{Settle: []store.Settle{{Key: c.Key, Token: c.Token, Again: at, Note: why}}})
 }

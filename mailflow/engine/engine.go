@@ -9,6 +9,7 @@ package engine
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"countersign/mailflow/rules"
 	"countersign/mailflow/sender"
 	"countersign/signing"
+	"countersign/signing/revocation"
 	"countersign/store"
 )
 
@@ -40,7 +42,9 @@ type Config struct {
 	Seals  map[string]signing.Key
 	Issuer Issuer
 	TSA    Timestamper
-	Limits Limits
+	// Evidence proves certificates, for the levels B-LT and B-LTA.
+	Evidence Evidence
+	Limits   Limits
 	// Now and Rand default to the machine's clock and randomness.
 	Now  func() time.Time
 	Rand io.Reader
@@ -106,12 +110,46 @@ type Signatory struct {
 type Timestamper interface {
 	// Timestamp stamps a signature value and returns the token.
 	Timestamp(ctx context.Context, urls []string, signature []byte) (der []byte, at time.Time, err error)
+	// TimestampDigest stamps a digest and tells until when the stamp's certificate lasts.
+	TimestampDigest(ctx context.Context, urls []string, digest []byte, h crypto.Hash) (Stamp, error)
 	// Ready reports whether a stamp was had within the last minute, and asks for
 	// one if not.
 	Ready(ctx context.Context, urls []string) error
 	// Room is the largest token to expect, in bytes.
 	Room(urls []string) int
 }
+
+// A Stamp is a timestamp token (RFC 3161).
+type Stamp struct {
+	DER   []byte
+	Time  time.Time
+	Lasts time.Time // end of the certificate it is signed with
+}
+
+// Evidence gathers what proves that certificates were good when they signed: their
+// paths, and OCSP responses and revocation lists along them.
+type Evidence interface {
+	// Gather returns what proves the subjects, taking what is known already where it
+	// does. A [WaitError] says that it cannot be had yet; [ErrRevoked] that a
+	// certificate was not good. All other errors may pass.
+	Gather(ctx context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error)
+}
+
+// ErrRevoked: a certificate had been revoked when it signed.
+var ErrRevoked = errors.New("the certificate is revoked")
+
+// A WaitError says that evidence is still to come: the newest revocation list was
+// made before the signature.
+type WaitError struct {
+	Until time.Time // when to ask again
+	Err   error
+}
+
+// Error returns the cause.
+func (w *WaitError) Error() string { return w.Err.Error() }
+
+// Unwrap returns the cause.
+func (w *WaitError) Unwrap() error { return w.Err }
 
 // An Engine runs requests. Create it with New, start it with Run.
 type Engine struct {

@@ -116,7 +116,7 @@ func commitAs(w store.BlobWriter, res signing.Result) error {
 // one-use key, and only if a timestamp is to be had now.
 func (e *Engine) intent(ctx context.Context, c store.Claimed, r mailflow.Request, ref mailflow.AttemptRef) error {
 	doc := r.Documents[ref.Document]
-	stamps := r.Terms.Level != "B-B"
+	stamps := r.Terms.Stamps()
 	if stamps {
 		if err := e.cfg.TSA.Ready(ctx, r.Terms.TSA); err != nil {
 			return e.later(ctx, c, "waiting for a time-stamping authority: "+err.Error())
@@ -272,7 +272,7 @@ func (e *Engine) timestamp(ctx context.Context, c store.Claimed, r mailflow.Requ
 	}
 	proof := signing.Proof{Signature: a.Signature}
 	at := e.cfg.Now()
-	if r.Terms.Level != "B-B" {
+	if r.Terms.Stamps() {
 		if proof.Token, at, err = e.cfg.TSA.Timestamp(ctx, r.Terms.TSA, a.Signature); err != nil {
 			at = e.cfg.Now()
 		}
@@ -299,7 +299,7 @@ func (e *Engine) timestamp(ctx context.Context, c store.Claimed, r mailflow.Requ
 	case err != nil:
 		return err
 	}
-	return e.settle(ctx, c, mailflow.Stamped{Ref: ref, Result: mailflow.Blob(res.SHA256), Size: res.Size, Time: at.UTC()})
+	return e.settle(ctx, c, mailflow.Stamped{Ref: ref, Result: mailflow.Blob(res.SHA256), Size: res.Size, Time: at.UTC(), Token: proof.Token})
 }
 
 // badResultError reports a signed file that must not be released.

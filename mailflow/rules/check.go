@@ -63,13 +63,13 @@ func (c *checker) references() {
 		c.bad("seal", "there is no key %q; the keys are %s", r.Seal, strings.Join(w.Keys, ", "))
 	}
 	switch r.Level {
-	case "B-B":
-	case "B-T":
+	case mailflow.LevelBB:
+	case mailflow.LevelBT, mailflow.LevelBLT, mailflow.LevelBLTA:
 		if len(w.TSA) == 0 {
-			c.bad("level", "B-T needs a timestamp authority; add one under tsa, or write level: B-B")
+			c.bad("level", "%s needs a timestamp authority; add one under tsa, or write level: B-B", r.Level)
 		}
 	default:
-		c.bad("level", "%q is not known; write B-B or B-T", r.Level)
+		c.bad("level", "%q is not known; write B-B, B-T, B-LT or B-LTA", r.Level)
 	}
 	for i, u := range r.TSA {
 		if !slices.Contains(w.TSA, u) {

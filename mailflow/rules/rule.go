@@ -33,7 +33,7 @@ type Rule struct {
 	Open        Open             `yaml:"open" doc:"Roles that the draft's lines may fill, each with the addresses allowed. Approvers from anywhere may always be added to those the rule names; with open.approver, from that list only."`
 	OwnApproval bool             `yaml:"own_approval" default:"false" doc:"Whether the sender of a draft may approve it."`
 	Seal        string           `yaml:"seal" default:"seal" doc:"Name, under keys, of the organisation's key."`
-	Level       string           `yaml:"level" default:"B-T" doc:"PAdES baseline level: B-B (no timestamp) or B-T (timestamp from tsa)."`
+	Level       string           `yaml:"level" default:"B-LTA" doc:"PAdES baseline level: B-B (no timestamp), B-T (timestamp from tsa), B-LT (and the revocation data that a validator needs later), B-LTA (and a timestamp over all of it: verifiable for decades)."`
 	Code        Code             `yaml:"code" doc:"The one-time codes that signers send back."`
 	Expires     Duration         `yaml:"expires" default:"30d" doc:"How long a request may stay open, at least 1h, at most 365d."`
 	Deliver     []Person         `yaml:"deliver" doc:"Further addresses that get the signed documents, an archive for example."`
@@ -90,7 +90,7 @@ func (r Rule) WithDefaults(domains []string) Rule {
 		r.Open.Signer = []Pattern{"*"}
 	}
 	orDefault(&r.Seal, "seal")
-	orDefault(&r.Level, "B-T")
+	orDefault(&r.Level, mailflow.LevelBLTA)
 	orDefault(&r.Code.Digits, 8)
 	orDefault(&r.Code.Tries, 5)
 	orDefault(&r.Code.Count, 3)

@@ -327,7 +327,7 @@ func TestTerms(t *testing.T) {
 		t.Errorf("terms\n%+v, want\n%+v", got, want)
 	}
 	d := compile(t, Rule{Name: "r"}).Match(draft()).Plan.Terms
-	if d.CodeDigits != 8 || d.CodeTries != 5 || d.CodeLife != 30*time.Minute || d.Codes != 3 || d.Expires != 720*time.Hour || d.Level != "B-T" || d.OwnApproval {
+	if d.CodeDigits != 8 || d.CodeTries != 5 || d.CodeLife != 30*time.Minute || d.Codes != 3 || d.Expires != 720*time.Hour || d.Level != "B-LTA" || d.OwnApproval {
 		t.Errorf("defaults %+v", d)
 	}
 }
