@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func TestCorpus(t *testing.T) {
 		locked := false
 		if reason != nil {
 			refused[reason.Reason]++
-			locked = reason.Reason == pdf.ReasonLocked || reason.Reason == pdf.ReasonPermission
+			locked = slices.Contains([]pdf.Reason{pdf.ReasonLocked, pdf.ReasonEncrypted, pdf.ReasonPermission}, reason.Reason)
 			if isClean {
 				t.Logf("clean but refused: %s: %v", name, reason)
 			}

@@ -148,12 +148,20 @@ func (c *encryption) plain(o Object) (Object, error) {
 	if c == nil || c.strings == identity || o.Ref == c.ref || o.Stream && o.Value.Get("Type").Name() == "XRef" {
 		return o, nil
 	}
-	var err error
-	o.Value, err = o.Value.mapStrings(func(s Value) ([]byte, error) {
+	raw, err := o.Value.withStrings(func(s Value) ([]byte, error) {
 		b, err := c.decrypt(c.strings, o.Ref, s.Bytes())
 		return hexString(b), err
 	})
-	return o, err
+	if err != nil || &raw[0] == &o.Value.raw[0] {
+		return o, err
+	}
+	v, err := newParser(raw, true).value(0)
+	if err != nil {
+		return o, err
+	}
+	v.moveTo(o.Value)
+	o.Value = v
+	return o, nil
 }
 
 // plainData returns the data of a stream decrypted.
@@ -181,10 +189,9 @@ func (c *encryption) sealed(ref Ref, body []byte) ([]byte, error) {
 	if p.skip(); p.pos != len(body) {
 		return nil, fmt.Errorf("pdf: the new body of object %d is more than one value; use SetStream for streams", ref.Num)
 	}
-	v, err = v.mapStrings(func(s Value) ([]byte, error) {
+	return v.withStrings(func(s Value) ([]byte, error) {
 		return hexString(c.encrypt(c.strings, ref, s.pos, s.Bytes())), nil
 	})
-	return v.raw, err
 }
 
 // sealedData returns the data of a new stream encrypted.
@@ -202,41 +209,54 @@ func (c *encryption) sealedData(ref Ref, dict, data []byte) ([]byte, error) {
 
 func hexString(b []byte) []byte { return fmt.Appendf(nil, "<%X>", b) }
 
-// mapStrings returns v with other bytes for each string in it but the /Contents of
-// signatures, which are never encrypted (7.6.2). All bytes between are kept.
-func (v Value) mapStrings(change func(Value) ([]byte, error)) (Value, error) {
+// withStrings returns the bytes of v with others for each string in it but the /Contents
+// of signatures, which are never encrypted (7.6.2). All bytes between are kept. If
+// there is no such string, it returns v.raw itself.
+func (v Value) withStrings(change func(Value) ([]byte, error)) ([]byte, error) {
+	s := splice{src: v.raw, base: v.pos, change: change}
+	if err := s.walk(v); err != nil {
+		return nil, err
+	}
+	if s.out == nil {
+		return v.raw, nil
+	}
+	return append(s.out, s.src[s.done:]...), nil
+}
+
+type splice struct {
+	src    []byte
+	base   uint32 // the position of src
+	change func(Value) ([]byte, error)
+	out    []byte // what was made of src[:done]
+	done   int
+}
+
+func (s *splice) walk(v Value) error {
 	if v.kind == String {
-		raw, err := change(v)
-		v.raw = raw
-		return v, err
+		b, err := s.change(v)
+		at := int(v.pos - s.base)
+		s.out = append(append(s.out, s.src[s.done:at]...), b...)
+		s.done = at + len(v.raw)
+		return err
 	}
 	signature := v.isSignature()
-	var raw []byte // what was made of v.raw[:done]
-	var list []Value
-	done := 0
 	for i, it := range v.list {
 		if v.kind == Dict && (i%2 == 0 || signature && v.list[i-1].is("Contents")) {
 			continue
 		}
-		changed, err := it.mapStrings(change)
-		if err != nil {
-			return v, err
+		if err := s.walk(it); err != nil {
+			return err
 		}
-		if &changed.raw[0] == &it.raw[0] {
-			continue
-		}
-		if list == nil {
-			list = append([]Value(nil), v.list...)
-		}
-		list[i] = changed
-		at := int(it.pos - v.pos)
-		raw = append(append(raw, v.raw[done:at]...), changed.raw...)
-		done = at + len(it.raw)
 	}
-	if list != nil {
-		v.raw, v.list = append(raw, v.raw[done:]...), list
+	return nil
+}
+
+// moveTo gives v and all in it the positions of another value of the same structure.
+func (v *Value) moveTo(other Value) {
+	v.pos = other.pos
+	for i := range v.list {
+		v.list[i].moveTo(other.list[i])
 	}
-	return v, nil
 }
 
 // isSignature recognises a signature dictionary, whose /Type may be missing (Table 255).

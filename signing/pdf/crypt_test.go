@@ -483,12 +483,17 @@ func TestEncryptionRefused(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"dictionary a stream":  bytes.Replace(good, []byte("/Encrypt 9"), []byte("/Encrypt 6"), 1),
 		"dictionary free":      bytes.Replace(good, []byte("/Encrypt 9"), []byte("/Encrypt 0"), 1),
+		"two dictionaries":     append(bytes.Clone(good), bytes.ReplaceAll(increment(t, good), []byte("/Encrypt 9"), []byte("/Encrypt 8"))...),
 		"dictionary a list":    bytes.Replace(good, []byte("/Encrypt 9 0 R"), []byte("/Encrypt [9]"), 1),
-		"later revision plain": withoutEncrypt(t, good),
+		"later revision plain": append(bytes.Clone(good), bytes.ReplaceAll(increment(t, good), []byte("/Encrypt 9 0 R"), nil)...),
 	} {
 		if re, ok := errors.AsType[*RefusedError](errorOf(open(t, b))); !ok || re.Reason != ReasonBroken {
 			t.Errorf("%s: %v", name, re)
 		}
+	}
+	withCode := bytes.Replace(good, []byte("/Encrypt 9"), []byte("/AuthCode << >> /Encrypt 9"), 1)
+	if re, ok := errors.AsType[*RefusedError](errorOf(open(t, withCode))); !ok || re.Reason != ReasonUnsupported {
+		t.Errorf("an integrity code: %v", re)
 	}
 	// A string that is not encrypted as the rest of the file is.
 	bad := bytes.Replace(good, []byte("/Extra [<"), []byte("/Extra [<00"), 1)
@@ -499,14 +504,48 @@ func TestEncryptionRefused(t *testing.T) {
 
 func errorOf(_ *File, err error) error { return err }
 
-// withoutEncrypt adds a revision whose trailer does not say that the file is encrypted.
-func withoutEncrypt(t *testing.T, b []byte) []byte {
+func increment(t *testing.T, b []byte) []byte {
 	t.Helper()
 	inc, _, err := extend(mustOpen(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(bytes.Clone(b), bytes.Replace(inc, []byte("/Encrypt 9 0 R"), nil, 1)...)
+	return inc
+}
+
+// TestNestedStrings: a large object full of nested strings costs no more memory than a
+// few times its size.
+func TestNestedStrings(t *testing.T) {
+	l := lockedFiles()["AES-256"]
+	c := mustOpen(t, l.bytes(t, false)).crypt
+	text := strings.Repeat("(0123456789)", 10_000)
+	body := strings.Repeat("[", maxDepth) + text + strings.Repeat("] "+text, 8) + strings.Repeat("]", maxDepth-8)
+	sealed, err := c.sealed(Ref{Num: 5}, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := newParser(sealed, true).value(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.plain(Object{Ref: Ref{Num: 5}, Value: v})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll(body, "(0123456789)", "<30313233343536373839>")
+	if string(o.Value.Raw()) != want {
+		t.Error("the object did not come back")
+	}
+	inner := o.Value
+	for inner.list[0].kind == Array {
+		inner = inner.list[0]
+	}
+	if &inner.raw[0] != &o.Value.raw[maxDepth-1] {
+		t.Error("the parts of an object have bytes of their own")
+	}
+	if at := inner.list[1].pos - inner.list[0].pos; at <= uint32(len("<30313233343536373839>")) {
+		t.Errorf("a position is not that of the file: %d", at)
+	}
 }
 
 // TestSetStream: in a file that is not encrypted a stream is written as it was given.

@@ -18,6 +18,9 @@ func (f *File) readEncryption() error {
 	if v.IsNull() {
 		return nil
 	}
+	if !f.Trailer().Get("AuthCode").IsNull() { // ISO/TS 32004
+		return refuse(ReasonUnsupported, "it is protected by an integrity code, which any change breaks (/AuthCode)")
+	}
 	dict, err := f.unencrypted(v)
 	if err != nil {
 		return err
