@@ -50,7 +50,7 @@ func (c *encryption) objectKey(m method, ref Ref) []byte {
 	return sum[:min(len(c.key)+5, len(sum))]
 }
 
-// decrypt returns the plain bytes of a string or stream of the object ref.
+// decrypt returns the plain bytes of a string in the object ref.
 func (c *encryption) decrypt(m method, ref Ref, b []byte) ([]byte, error) {
 	if m == identity || len(b) == 0 {
 		return b, nil
@@ -59,20 +59,16 @@ func (c *encryption) decrypt(m method, ref Ref, b []byte) ([]byte, error) {
 	if m == rc4Cipher {
 		return rc4With(key, b), nil
 	}
-	iv, data := b[:min(aes.BlockSize, len(b))], b[min(aes.BlockSize, len(b)):]
-	if len(iv) < aes.BlockSize || len(data)%aes.BlockSize != 0 {
-		return nil, broken("a part of object %d is not encrypted as the rest is", ref.Num)
+	if len(b) < aes.BlockSize || len(b)%aes.BlockSize != 0 {
+		return nil, notSealed(ref.Num)
 	}
-	if len(data) == 0 {
-		return nil, nil // nothing but the initialization vector: some programs write so
+	out := make([]byte, len(b)-aes.BlockSize)
+	cipher.NewCBCDecrypter(newAES(key), b[:aes.BlockSize]).CryptBlocks(out, b[aes.BlockSize:])
+	out, err := unpad(out)
+	if err != nil {
+		return nil, notSealed(ref.Num)
 	}
-	out := make([]byte, len(data))
-	cipher.NewCBCDecrypter(newAES(key), iv).CryptBlocks(out, data)
-	pad := int(out[len(out)-1])
-	if pad < 1 || pad > aes.BlockSize || !bytes.Equal(out[len(out)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
-		return nil, broken("a part of object %d is not encrypted as the rest is", ref.Num)
-	}
-	return out[:len(out)-pad], nil
+	return out, nil
 }
 
 // streamPosition is the position of the data of a stream for [encryption.encrypt].
@@ -160,20 +156,8 @@ func (c *encryption) plain(o Object) (Object, error) {
 		return o, err
 	}
 	v.moveTo(o.Value)
-	o.Value = v
+	o.Value, o.rebuilt = v, true
 	return o, nil
-}
-
-// plainData returns the data of a stream decrypted.
-func (c *encryption) plainData(o Object, data []byte) ([]byte, error) {
-	if c == nil {
-		return data, nil
-	}
-	m, err := c.streamMethod(o.Value)
-	if err != nil {
-		return nil, err
-	}
-	return c.decrypt(m, o.Ref, data)
 }
 
 // sealed returns the bytes of a new body of the object ref with its strings encrypted.

@@ -6,12 +6,15 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -408,6 +411,45 @@ func TestNestedStrings(t *testing.T) {
 	}
 	if at := inner.list[1].pos - inner.list[0].pos; at <= uint32(len("<30313233343536373839>")) {
 		t.Errorf("a position is not that of the file: %d", at)
+	}
+}
+
+// TestCBCReader: data of all lengths around the borders of its buffer are read back,
+// however they come, and damaged data are refused.
+func TestCBCReader(t *testing.T) {
+	c := &encryption{key: bytes.Repeat([]byte("k"), 32), streams: aesOfFile}
+	o := Object{Ref: Ref{Num: 5}, Value: Value{kind: Dict}}
+	read := func(r io.Reader) ([]byte, error) {
+		r, err := c.plainData(o, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return io.ReadAll(r)
+	}
+	for _, n := range []int{0, 1, 15, 16, 17, 4079, 4080, 4081, 4095, 4096, 4097, 4111, 4112, 8191, 8192, 20_000} {
+		want := bytes.Repeat([]byte("0123456789abc"), n/13+1)[:n]
+		sealed := c.encrypt(aesOfFile, o.Ref, streamPosition, want)
+		for _, r := range []io.Reader{bytes.NewReader(sealed), iotest.OneByteReader(bytes.NewReader(sealed)), iotest.DataErrReader(bytes.NewReader(sealed))} {
+			if got, err := read(r); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes came back as %d, %v", n, len(got), err)
+			}
+		}
+		bad := bytes.Clone(sealed)
+		bad[len(bad)-1] ^= 1
+		for name, b := range map[string][]byte{"cut": sealed[:len(sealed)-1], "longer": append(bytes.Clone(sealed), 0), "changed": bad} {
+			if _, err := read(bytes.NewReader(b)); err == nil {
+				t.Errorf("%d bytes, %s: accepted", n, name)
+			}
+		}
+		fire := errors.New("disk on fire")
+		if _, err := read(io.MultiReader(bytes.NewReader(sealed), iotest.ErrReader(fire))); !errors.Is(err, fire) {
+			t.Errorf("%d bytes: a disk error came back as %v", n, err)
+		}
+	}
+	for _, empty := range []string{"", "0123456789abcdef"} {
+		if got, err := read(strings.NewReader(empty)); err != nil || len(got) != 0 {
+			t.Errorf("%q: %q, %v", empty, got, err)
+		}
 	}
 }
 

@@ -5,11 +5,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/md5"
-	"crypto/rc4"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
-	"fmt"
 )
 
 // A standardHandler is what the encryption dictionary of the standard security
@@ -147,24 +145,4 @@ func (h *standardHandler) checkPerms(key []byte) error {
 		return broken("its permissions were changed after it was encrypted (/P and /Perms differ)")
 	}
 	return nil
-}
-
-// newAES takes keys of 16 and 32 bytes only.
-func newAES(key []byte) cipher.Block {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(fmt.Sprintf("pdf: an AES key of %d bytes", len(key))) // its makers fix the length
-	}
-	return block
-}
-
-// rc4With encrypts, which with RC4 is the same as to decrypt. Keys have 5 to 16 bytes.
-func rc4With(key, data []byte) []byte {
-	c, err := rc4.NewCipher(key)
-	if err != nil {
-		panic(fmt.Sprintf("pdf: an RC4 key of %d bytes", len(key))) // its makers fix the length
-	}
-	out := make([]byte, len(data))
-	c.XORKeyStream(out, data)
-	return out
 }

@@ -302,7 +302,7 @@ func (w *formWalk) inherit(n *node) error {
 
 // signatureField reads one signature field and, if it is signed, its signature.
 func (w *formWalk) signatureField(n node) error {
-	fd := Field{Name: n.name, Object: w.f.keepObject(n.obj)}
+	fd := Field{Name: n.name, Object: n.obj.compact()}
 	v, err := w.f.ResolveObject(n.obj.Value.Get("V"))
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func (f *File) readCatalog() error {
 			return err
 		}
 	}
-	f.catalog = f.keepObject(o)
+	f.catalog = o.compact()
 	return nil
 }
 

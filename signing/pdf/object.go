@@ -14,8 +14,9 @@ type Object struct {
 	Value  Value
 	Stream bool // Value is the dictionary of a stream
 
-	base int64 // file offset of the buffer it was read from; -1: in an object stream
-	data int64 // file offset of the stream's data
+	base    int64 // file offset of the buffer it was read from; -1: in an object stream
+	data    int64 // file offset of the stream's data
+	rebuilt bool  // its bytes are a buffer of their own, but its positions those of the file
 }
 
 // offset returns where in the file the value v, a part of o, starts.

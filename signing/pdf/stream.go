@@ -33,7 +33,7 @@ func (f *File) decoder(o Object, limit int64) (*decoder, error) {
 		return nil, err
 	}
 	if f.crypt != nil {
-		if raw, err = f.decrypted(o, raw); err != nil {
+		if raw, err = f.crypt.plainData(o, raw); err != nil {
 			return nil, err
 		}
 	}
@@ -52,16 +52,6 @@ func (f *File) decoder(o Object, limit int64) (*decoder, error) {
 	}
 	d.Reader, err = newPredictor(d.z, parms)
 	return d, err
-}
-
-// decrypted reads the whole data of a stream and decrypts it.
-func (f *File) decrypted(o Object, sealed io.Reader) (io.Reader, error) {
-	b, err := io.ReadAll(sealed)
-	if err != nil {
-		return nil, err
-	}
-	b, err = f.crypt.plainData(o, b)
-	return bytes.NewReader(b), err
 }
 
 func (d *decoder) damaged(err error) error {

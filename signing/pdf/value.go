@@ -136,21 +136,15 @@ func (v Value) sameName(w Value) bool {
 
 // compact returns a copy of o that keeps nothing in memory but its own bytes.
 func (o Object) compact() Object {
+	if o.rebuilt {
+		return o
+	}
 	from := o.Value.pos
 	if o.base >= 0 {
 		o.base += int64(from)
 	}
 	o.Value = o.Value.moved(bytes.Clone(o.Value.raw), from)
 	return o
-}
-
-// keepObject returns o in a form that may be kept for long: compact, unless its strings were
-// decrypted, which are in buffers of their own.
-func (f *File) keepObject(o Object) Object {
-	if f.crypt != nil {
-		return o
-	}
-	return o.compact()
 }
 
 // moved returns v over buf, a copy of what its buffer has from that offset on.
