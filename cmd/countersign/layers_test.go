@@ -24,7 +24,7 @@ var core = []string{
 var shells = []string{
 	"configs",
 	"mailflow/engine", "mailflow/inbox", "mailflow/outbox", "mailflow/web", "mailflow/demomail",
-	"signing/evidence", "signing/keys", "signing/keys/file", "signing/keys/ca", "signing/demopki",
+	"signing/evidence", "signing/inspect", "signing/keys", "signing/keys/file", "signing/keys/ca", "signing/demopki",
 	"store/boltstore", "store/memstore", "store/blobs",
 }
 
@@ -39,6 +39,7 @@ var home = map[string][]string{
 	"github.com/emersion/go-sasl":         {"mailflow/outbox", "mailflow/inbox", "mailflow/demomail"},
 	"github.com/emersion/go-message":      {"mailflow/message"},
 	"github.com/digitorus/pkcs7":          {"signing/cms"},
+	"github.com/pdfcpu/pdfcpu":            {"signing/inspect"},
 	"github.com/digitorus/timestamp":      {"signing/timestamp", "signing/demopki"},
 	"github.com/goccy/go-yaml":            {"configs"},
 	"github.com/alecthomas/kong":          {"cmd/countersign"},

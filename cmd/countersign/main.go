@@ -36,6 +36,8 @@ type cli struct {
 	Sign    signCmd    `cmd:"" help:"Sign one PDF now."`
 	Extend  extendCmd  `cmd:"" help:"Add to one signed PDF what proves its signatures for long (levels B-LT and B-LTA), or do so again."`
 	Request requestCmd `cmd:"" help:"List, show or cancel requests."`
+
+	InspectWorker inspectWorkerCmd `cmd:"" hidden:"" help:"Read PDFs from standard input for another process of this program."`
 }
 
 // terminal is where a command writes.
