@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"countersign/signing/certpath"
@@ -117,6 +118,7 @@ func (f *Fetcher) Gather(ctx context.Context, subjects []revocation.Subject, kno
 	ctx, cancel := context.WithTimeoutCause(ctx, f.opts.GatherTimeout,
 		fmt.Errorf("evidence was not complete within %v", f.opts.GatherTimeout))
 	defer cancel()
+	known = revocation.Data{Certs: slices.Clip(known.Certs), OCSPs: slices.Clip(known.OCSPs), CRLs: slices.Clip(known.CRLs)} // it is added to
 	var out revocation.Data
 	var errs []error
 	var wait *NotYetError
