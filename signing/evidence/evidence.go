@@ -1,10 +1,10 @@
-// Package evidence fetches what proves a signature later. Here: timestamps from
+// Package evidence fetches what proves a signature later: a [Client] timestamps from
 // RFC 3161 authorities over HTTP (clause 3.4), with fail-over in the configured
-// order.
+// order; a [Fetcher] the certificates of a path, OCSP responses and revocation lists.
 //
-// Nothing that an authority sends is believed: package timestamp checks each
-// answer against its request, and the next authority is asked when one is
-// silent, wrong or lying.
+// Nothing that a server sends is believed: package timestamp checks each token
+// against its request, package revocation each answer against the certificate and the time of its
+// use, and the next server is asked when one is silent, wrong or lying.
 package evidence
 
 import (
@@ -76,7 +76,8 @@ type Client struct {
 
 	mu      sync.Mutex
 	lastOK  time.Time
-	largest int // bytes of the largest token seen
+	largest int      // bytes of the largest token seen
+	health  []Health // of each authority
 }
 
 // New checks the options; it tells all wrong URLs at once and sends nothing.
@@ -110,7 +111,11 @@ func New(o Options) (*Client, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Client{opts: o}, nil
+	c := &Client{opts: o}
+	for _, t := range o.TSAs {
+		c.health = append(c.health, Health{URL: redacted(t.URL)})
+	}
+	return c, nil
 }
 
 // transport gives each authority its own connections, with its own trust.
@@ -160,16 +165,17 @@ func (c *Client) Timestamp(ctx context.Context, signature []byte, h crypto.Hash)
 // ([ErrTokenSize]); the error names each one and what happened.
 func (c *Client) TimestampDigest(ctx context.Context, digest []byte, h crypto.Hash) (timestamp.Token, error) {
 	var errs []error
-	for _, tsa := range c.opts.TSAs {
+	for i, tsa := range c.opts.TSAs {
 		t, err := c.ask(ctx, tsa, timestamp.Request{Hash: h, Digest: digest, Policy: tsa.Policy})
+		if err != nil && ctx.Err() != nil {
+			errs = append(errs, fmt.Errorf("timestamp from %s: %w", redacted(tsa.URL), err))
+			break // the caller gave up, no authority is to blame
+		}
+		c.note(i, len(t.DER), err)
 		if err == nil {
-			c.remember(len(t.DER))
 			return t, nil
 		}
 		errs = append(errs, fmt.Errorf("timestamp from %s: %w", redacted(tsa.URL), err))
-		if ctx.Err() != nil {
-			break // the caller gave up, the next one is not to blame
-		}
 	}
 	return timestamp.Token{}, errors.Join(errs...)
 }
@@ -250,14 +256,6 @@ func (t *TSA) post(ctx context.Context, query []byte) ([]byte, error) {
 		return nil, fmt.Errorf("answer of more than %d bytes", MaxResponse)
 	}
 	return body, nil
-}
-
-func (c *Client) remember(size int) {
-	now := c.opts.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lastOK = now
-	c.largest = max(c.largest, size)
 }
 
 // LastOK is when an authority last gave a good token; zero if none did yet. A

@@ -145,7 +145,7 @@ func TestTokenRoomIsBounded(t *testing.T) {
 	c := newClient(t, TSA{URL: "http://127.0.0.1:1/"})
 	for size, want := range map[int]int{100: MinTokenRoom, 6000: 9000, MaxToken - 1: MaxToken} {
 		c.largest = 0
-		c.remember(size)
+		c.note(0, size, nil)
 		if got := c.TokenRoom(); got != want {
 			t.Errorf("largest token %d bytes: room %d, want %d", size, got, want)
 		}
@@ -181,6 +181,10 @@ func TestFailOverInOrder(t *testing.T) {
 		if err := c.Probe(t.Context()); err != nil || second.Served() != i+1 {
 			t.Errorf("with the first lying (%s): %v, the second was asked %d times", lie, err, second.Served())
 		}
+	}
+	if h := c.Health(); len(h) != 2 || h[0].Fails != 3 || h[0].LastOK.IsZero() || !errors.Is(h[0].Err, ErrTokenSize) ||
+		h[1].Fails != 0 || !h[1].LastOK.Equal(now) || h[0].URL != url1 {
+		t.Errorf("health: %+v", h)
 	}
 	second.SetMode(demopki.Down)
 	err := c.Probe(t.Context())
