@@ -221,32 +221,40 @@ func (l *list) find(serial *big.Int) (*RevokedError, error) {
 	want := serial.Bytes()
 	var found *RevokedError
 	for entries := l.entries; !entries.Empty(); {
-		var entry, number, exts cryptobyte.String
-		var at time.Time
-		if !entries.ReadASN1(&entry, casn1.SEQUENCE) || !entry.ReadASN1(&number, casn1.INTEGER) {
+		var entry, number, date, exts cryptobyte.String
+		if !entries.ReadASN1(&entry, casn1.SEQUENCE) || !entry.ReadASN1(&number, casn1.INTEGER) || !entry.ReadAnyASN1Element(&date, nil) ||
+			!entry.Empty() && (!entry.ReadASN1(&exts, casn1.SEQUENCE) || !entry.Empty()) {
 			return nil, malformed("entry")
 		}
 		here := bytes.Equal(bytes.TrimLeft(number, "\x00"), want)
-		if !here && entry.Empty() {
-			return nil, malformed("entry")
+		if !here && harmless(exts) {
+			continue
 		}
-		if here && !readTime(&entry, &at) || !here && !entry.SkipASN1(casn1.UTCTime) && !entry.SkipASN1(casn1.GeneralizedTime) {
+		r := &RevokedError{}
+		if !readTime(&date, &r.At) {
 			return nil, malformed("revocation date")
 		}
-		r := &RevokedError{At: at}
-		if !entry.Empty() {
-			if !entry.ReadASN1(&exts, casn1.SEQUENCE) || !entry.Empty() {
-				return nil, malformed("entry extensions")
-			}
-			if err := extensions(exts, r.readExtension); err != nil {
-				return nil, err
-			}
+		if err := extensions(exts, r.readExtension); err != nil {
+			return nil, err
 		}
 		if here && (found == nil || r.At.Before(found.At)) {
 			found = r
 		}
 	}
 	return found, nil
+}
+
+// harmless says, without allocating, whether extensions are well-formed and none is
+// critical. Nearly all entries of a list are of other certificates, and have but a reason.
+func harmless(list cryptobyte.String) bool {
+	for !list.Empty() {
+		var seq cryptobyte.String
+		if !list.ReadASN1(&seq, casn1.SEQUENCE) || !seq.SkipASN1(casn1.OBJECT_IDENTIFIER) ||
+			!seq.SkipASN1(casn1.OCTET_STRING) || !seq.Empty() { // a BOOLEAN in between: perhaps critical
+			return false
+		}
+	}
+	return true
 }
 
 func (e *RevokedError) readExtension(x extension) error {
