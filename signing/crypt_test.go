@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/signing"
 	"countersign/signing/pdf"
@@ -156,5 +157,54 @@ func TestEncryptedFormFilling(t *testing.T) {
 	judged(t, base, out, 1, key.root())
 	if !strings.Contains(decrypted(t, out), "/Reason (Agreed)") {
 		t.Error("qpdf finds no reason")
+	}
+	_, err = signing.NewExtension(bytes.NewReader(out), int64(len(out)), signing.ExtensionParams{TokenRoom: 8192})
+	if re, refused := errors.AsType[*pdf.RefusedError](err); !refused || re.Reason != pdf.ReasonPermission {
+		t.Errorf("a timestamp, which needs another field: %v", err)
+	}
+}
+
+// TestEncryptedExtend: an encrypted file becomes B-LTA, twice; the validation data, which
+// are streams, are encrypted, and OpenSSL accepts the document timestamps.
+func TestEncryptedExtend(t *testing.T) {
+	n := newNotary(t)
+	for name, how := range encryptions {
+		for _, objects := range []string{"disable", "generate"} {
+			t.Run(name+", object streams: "+objects, func(t *testing.T) {
+				n := notary{n.PKI, t}
+				base := encrypted(t, pdf.Sample("x", nil), "", how, "--object-streams="+objects)
+				bt, _, _ := n.sign(base, signing.Params{Certification: 2, Reason: "Agreed"}, nil)
+				lta, _ := n.extend(bt, now, n.evidence(now), 8192)
+				n.judgeExtended(bt, lta, 1)
+				later, x := n.extend(lta, now.Add(time.Hour), n.evidence(now), 8192)
+				n.judgeExtended(lta, later, 1)
+				if x.Added.CRLs != 2 || x.Added.Certs != 0 { // it reads back what it has
+					t.Errorf("added %+v", x.Added)
+				}
+				root := n.Root.Chain()[0].Raw
+				if bytes.Contains(lta, root) || !strings.Contains(decrypted(t, lta), string(root)) {
+					t.Error("the certificates are not encrypted, or qpdf does not find them")
+				}
+			})
+		}
+	}
+}
+
+// TestEncryptedStamp: a visible signature in an encrypted file is seen, where it was
+// placed, and can be read.
+func TestEncryptedStamp(t *testing.T) {
+	key := newKeys(t, "p256")[0]
+	area := pdf.Area{X: 60, Y: 90, W: 180, H: 60}
+	for name, how := range encryptions {
+		base := encrypted(t, pdf.Sample("", nil), "", how)
+		out := signVisible(t, base, key, area)
+		judged(t, base, out, 1, key.root())
+		at := words(t, out)
+		if signed := at["Signed"]; signed.X < area.X || signed.Y < area.Y || signed.Y > area.Y+area.H || at["Müller"].W == 0 {
+			t.Errorf("%s: the words are at %v", name, at)
+		}
+		if got := ink(t, out); got.W < area.W-1 || got.W > area.W+1 {
+			t.Errorf("%s: the stamp is seen at %v", name, got)
+		}
 	}
 }
