@@ -148,7 +148,7 @@ func (c *encryption) plain(o Object) (Object, error) {
 		b, err := c.decrypt(c.strings, o.Ref, s.Bytes())
 		return hexString(b), err
 	})
-	if err != nil || &raw[0] == &o.Value.raw[0] {
+	if err != nil || raw == nil {
 		return o, err
 	}
 	v, err := newParser(raw, true).value(0)
@@ -173,9 +173,13 @@ func (c *encryption) sealed(ref Ref, body []byte) ([]byte, error) {
 	if p.skip(); p.pos != len(body) {
 		return nil, fmt.Errorf("pdf: the new body of object %d is more than one value; use SetStream for streams", ref.Num)
 	}
-	return v.withStrings(func(s Value) ([]byte, error) {
+	raw, err := v.withStrings(func(s Value) ([]byte, error) {
 		return hexString(c.encrypt(c.strings, ref, s.pos, s.Bytes())), nil
 	})
+	if raw == nil {
+		return body, err
+	}
+	return raw, err
 }
 
 // sealedData returns the data of a new stream encrypted.
@@ -195,14 +199,14 @@ func hexString(b []byte) []byte { return fmt.Appendf(nil, "<%X>", b) }
 
 // withStrings returns the bytes of v with others for each string in it but the /Contents
 // of signatures, which are never encrypted (7.6.2). All bytes between are kept. If
-// there is no such string, it returns v.raw itself.
+// there is no such string, it returns nil.
 func (v Value) withStrings(change func(Value) ([]byte, error)) ([]byte, error) {
 	s := splice{src: v.raw, base: v.pos, change: change}
 	if err := s.walk(v); err != nil {
 		return nil, err
 	}
 	if s.out == nil {
-		return v.raw, nil
+		return nil, nil
 	}
 	return append(s.out, s.src[s.done:]...), nil
 }

@@ -149,6 +149,7 @@ func increment(t *testing.T, b []byte) []byte {
 func FuzzEncryption(f *testing.F) {
 	for _, l := range lockedFiles() {
 		f.Add([]byte(l.dict()), []byte("<< /Type /Catalog /Pages 2 0 R /Lang (x) >>"), false)
+		f.Add([]byte(l.dict()), []byte{}, false)
 		f.Add([]byte(l.dict()), []byte("<< /Type /Catalog /Pages 2 0 R /Sig << /Type /Sig /Contents (x) /T (y) >> >>"), true)
 	}
 	f.Fuzz(func(t *testing.T, dict, catalog []byte, packed bool) {
