@@ -30,6 +30,7 @@ type Config struct {
 	SMTP         SMTP           `yaml:"smtp" need:"give server, username and password_file of your mail relay" doc:"The relay through which letters leave."`
 	Keys         map[string]Key `yaml:"keys" need:"add at least seal and signing_ca" doc:"Signing keys by name. seal is the organisation's own; signing_ca issues the signers' short-lived certificates. Rules may name further ones."`
 	TSA          []TSA          `yaml:"tsa" doc:"Timestamp authorities (RFC 3161), tried in this order."`
+	Evidence     Evidence       `yaml:"evidence" doc:"Where to get what proves certificates: OCSP responses, revocation lists and the certificates above. Levels B-LT and B-LTA need them; the certificates say where they are."`
 	Secrets      Secrets        `yaml:"secrets" doc:"The master secret of codes and reply addresses."`
 	Limits       Limits         `yaml:"limits" doc:"What a draft may carry. Sizes are written 10MB, 500KB or in bytes."`
 	Rules        []rules.Rule   `yaml:"rules" need:"add at least one" doc:"What may be signed, by whom. The first rule that matches a draft decides."`
@@ -89,6 +90,12 @@ type TSA struct {
 	CAFile       string         `yaml:"ca_file" default:"the system's" doc:"PEM file of the CAs to trust for the connection instead."`
 	Username     string         `yaml:"username" doc:"Login, if the service wants one."`
 	PasswordFile string         `yaml:"password_file" doc:"File with the password."`
+}
+
+// Evidence is how the status of certificates is found out.
+type Evidence struct {
+	Allow []string `yaml:"allow" doc:"Hosts, addresses and networks (10.1.0.0/16) that may be asked although they are not public, such as the responder of your own CA. All other private addresses are refused, as foreign certificates could name any."`
+	Trust string   `yaml:"trust" default:"any root that comes with a certificate" doc:"PEM file of the roots at which the paths of all certificates must end."`
 }
 
 // Secrets is where the master secret is.

@@ -56,6 +56,10 @@ func newDaemon(cfg *configs.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	evidence, err := newGatherer(cfg, issuer)
+	if err != nil {
+		return nil, err
+	}
 	tsa, err := newTimestamper(cfg)
 	if err != nil {
 		return nil, err
@@ -83,7 +87,7 @@ func newDaemon(cfg *configs.Config, log *slog.Logger) (*daemon, error) {
 	d.engine, err = engine.New(engine.Config{
 		Store: d.store, Blobs: blobFiles{blobStore}, Secrets: secrets, Rules: rules,
 		Organisation: cfg.Organisation.Name, Domains: cfg.Organisation.Domains, Admin: cfg.Admin,
-		Mailboxes: mailboxes(cfg), Relay: relay, Seals: seals, Issuer: issuer, TSA: tsa,
+		Mailboxes: mailboxes(cfg), Relay: relay, Seals: seals, Issuer: issuer, TSA: tsa, Evidence: evidence,
 		Limits: engine.Limits{Document: int64(cfg.Limits.PDF), Mail: int64(cfg.Limits.Mail), Documents: cfg.Limits.Documents},
 		Log:    log,
 	})

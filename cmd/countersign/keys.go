@@ -27,9 +27,9 @@ import (
 const caKey = "signing_ca"
 
 // openKeys opens every configured key now, so that a wrong one is told at start.
-func openKeys(cfg *configs.Config) (map[string]signing.Key, engine.Issuer, error) {
+func openKeys(cfg *configs.Config) (map[string]signing.Key, *caIssuer, error) {
 	seals := map[string]signing.Key{}
-	var issuer engine.Issuer
+	var issuer *caIssuer
 	for name, k := range cfg.Keys {
 		opts := file.Options{Path: k.File, Chain: k.Chain, Now: time.Now()}
 		if k.PasswordFile != "" {
@@ -51,7 +51,7 @@ func openKeys(cfg *configs.Config) (map[string]signing.Key, engine.Issuer, error
 		if err != nil {
 			return nil, nil, fmt.Errorf("keys.%s: %w", name, err)
 		}
-		issuer = caIssuer{authority, cfg.Organisation.Name}
+		issuer = &caIssuer{authority, cfg.Organisation.Name}
 	}
 	return seals, issuer, nil
 }
@@ -62,7 +62,7 @@ type caIssuer struct {
 	organisation string
 }
 
-func (i caIssuer) Issue(s engine.Signatory, now time.Time) (signing.Key, time.Time, error) {
+func (i *caIssuer) Issue(s engine.Signatory, now time.Time) (signing.Key, time.Time, error) {
 	key, err := i.ca.Issue(context.Background(), ca.Subject{Name: s.Name, Address: s.Address, RequestID: s.Request}, now, rand.Reader)
 	if err != nil {
 		return nil, time.Time{}, err
@@ -146,6 +146,19 @@ func (s *stamper) Timestamp(ctx context.Context, urls []string, signature []byte
 	}
 	token, err := c.Timestamp(ctx, signature, crypto.SHA256)
 	return token.DER, token.Time, err
+}
+
+// TimestampDigest implements engine.Timestamper.
+func (s *stamper) TimestampDigest(ctx context.Context, urls []string, digest []byte, h crypto.Hash) (engine.Stamp, error) {
+	c, err := s.client(urls)
+	if err != nil {
+		return engine.Stamp{}, err
+	}
+	token, err := c.TimestampDigest(ctx, digest, h)
+	if err != nil {
+		return engine.Stamp{}, err
+	}
+	return engine.Stamp{DER: token.DER, Time: token.Time, Lasts: token.Signer.NotAfter}, nil
 }
 
 // Ready implements engine.Timestamper.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
 
@@ -64,6 +65,7 @@ keys:
   signing_ca: {file: {{.PKI}}/ca.pem}
 tsa:
   - url: {{.TSA}}
+evidence: {allow: [127.0.0.1]}
 rules:
   - name: notices # mail to sign+notice@: sealed and sent back at once
     match: {tag: notice, from: [ann@{{.Domain}}]}
@@ -103,26 +105,10 @@ func newWorld(o worldOptions) (*world, error) {
 }
 
 func (w *world) start(o worldOptions) error {
-	pkiDir := filepath.Join(w.dir, "pki")
-	if err := os.MkdirAll(pkiDir, 0o700); err != nil {
-		return err
-	}
-	var err error
-	if w.pki, err = demopki.Load(pkiDir); errors.Is(err, os.ErrNotExist) {
-		if w.pki, err = demopki.New(o.Clock(), "Demo Ltd"); err == nil {
-			err = w.pki.Write(pkiDir)
-		}
-	}
+	pkiDir, err := w.startPKI(o)
 	if err != nil {
 		return fmt.Errorf("demo keys: %w", err)
 	}
-	w.tsa = w.pki.TSA(o.Clock)
-	url, stop, err := serveLoopback("127.0.0.1:0", w.tsa)
-	if err != nil {
-		return err
-	}
-	w.tsaURL = url
-	w.stops = append(w.stops, func() error { stop(); return nil })
 	w.mail, err = demomail.Start(demomail.Options{
 		Domains: []string{demoDomain, partnerDomain}, People: []demomail.Person{desk, ann, ben, carla, dan},
 		IMAPAddr: o.IMAP, SMTPAddr: o.SMTP, Keep: o.Keep, AuthServID: "mail." + demoDomain, Log: o.Log, Clock: o.Clock,
@@ -144,6 +130,41 @@ func (w *world) start(o worldOptions) error {
 		"IMAP": w.mail.IMAPAddr(), "SMTP": w.mail.SMTPAddr(), "TSA": w.tsaURL,
 	})
 	return errors.Join(err, f.Close())
+}
+
+// startPKI makes the keys, or reads those of an earlier start, and serves what proves
+// them: timestamps, OCSP responses and revocation lists. The certificates name the place, so
+// it stays the same.
+func (w *world) startPKI(o worldOptions) (dir string, err error) {
+	dir = filepath.Join(w.dir, "pki")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	addr := "127.0.0.1:0"
+	w.pki, err = demopki.Load(dir)
+	if err == nil {
+		addr = strings.TrimPrefix(w.pki.URL(), "http://")
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	mux := http.NewServeMux()
+	url, stop, err := serveLoopback(addr, mux)
+	if err != nil {
+		return "", fmt.Errorf("the certificates in %s say that their services are at %s: %w; give another --dir", dir, addr, err)
+	}
+	w.stops = append(w.stops, func() error { stop(); return nil })
+	if w.pki == nil {
+		if w.pki, err = demopki.Make(demopki.Options{Now: o.Clock(), Organisation: "Demo Ltd", URL: url}); err != nil {
+			return "", err
+		}
+		if err := w.pki.Write(dir); err != nil {
+			return "", err
+		}
+	}
+	server := w.pki.Server(o.Clock)
+	mux.Handle("/", server)
+	w.tsa, w.tsaURL = server.TSA, url+"/tsa"
+	return dir, nil
 }
 
 // stop ends the servers.

@@ -6,8 +6,10 @@ import (
 	"crypto"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -23,6 +25,7 @@ import (
 	"countersign/signing/demopki"
 	"countersign/signing/evidence"
 	"countersign/signing/keys/ca"
+	"countersign/signing/revocation"
 	"countersign/store"
 	"countersign/store/blobs"
 	"countersign/store/boltstore"
@@ -32,9 +35,6 @@ import (
 
 // opening is when every test begins.
 var opening = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
-
-// testPKI is made once, as its certificates outlast every test.
-var testPKI = sync.OnceValues(func() (*demopki.PKI, error) { return demopki.New(opening, "Acme Ltd") })
 
 // A clock stands still until it is moved.
 type clock struct {
@@ -99,6 +99,7 @@ type house struct {
 	blobs  *blobs.Store
 	dir    string
 	relay  *relay
+	pki    *demopki.Server
 	tsa    *demopki.TSA
 	config engine.Config
 	engine *engine.Engine
@@ -128,8 +129,6 @@ type house struct {
 
 func newHouse(t testing.TB, o options) *house {
 	t.Helper()
-	pki, err := testPKI()
-	must(t, err)
 	h := &house{
 		t: t, opts: o, clock: &clock{now: opening}, dir: o.Dir, log: &syncBuffer{}, incoming: map[string]bool{},
 		people: map[string]func(*letterSeen) string{}, read: map[string]bool{},
@@ -143,12 +142,20 @@ func newHouse(t testing.TB, o options) *house {
 		h.dir = memoryDir(t)
 	}
 	h.relay = &relay{clock: h.clock}
-	h.tsa = pki.TSA(h.clock.Now)
-	server := httptest.NewServer(h.tsa)
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	client, err := evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: server.URL}}, Now: h.clock.Now})
+	pki, err := demopki.Make(demopki.Options{Now: opening, Organisation: "Acme Ltd", URL: server.URL})
 	must(t, err)
-	authority, err := ca.New(ca.Options{Key: pki.CA})
+	h.pki = pki.Server(h.clock.Now)
+	mux.Handle("/", h.pki)
+	h.tsa = h.pki.TSA
+	client, err := evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: server.URL + "/tsa"}}, Now: h.clock.Now})
+	must(t, err)
+	fetcher, err := evidence.NewFetcher(evidence.FetcherOptions{Allow: []string{"127.0.0.1"}, Now: h.clock.Now})
+	must(t, err)
+	urls := pki.URLsOf(pki.CA)
+	authority, err := ca.New(ca.Options{Key: pki.CA, CRLURLs: urls.CRL, OCSPURLs: urls.OCSP})
 	must(t, err)
 	secrets, err := mailflow.NewSecrets(bytes.Repeat([]byte{7}, mailflow.SecretSize))
 	must(t, err)
@@ -165,7 +172,7 @@ func newHouse(t testing.TB, o options) *house {
 			Hops: 1, AuthservID: authserv, OwnDomains: []string{ownDomain},
 		}}},
 		Relay: h.relay, Seals: map[string]signing.Key{"seal": pki.Seal}, Issuer: issuer{authority},
-		TSA: stamper{client, h.clock}, Limits: engine.Limits{Document: 10 << 20, Mail: 20 << 20, Documents: 5},
+		TSA: stamper{client, h.clock}, Evidence: gatherer{fetcher}, Limits: engine.Limits{Document: 10 << 20, Mail: 20 << 20, Documents: 5},
 		Now: h.clock.Now, Log: slog.New(slog.NewTextHandler(h.log, nil)), Workers: o.Workers,
 	}
 	h.restart()
@@ -372,6 +379,14 @@ func (s stamper) Timestamp(ctx context.Context, _ []string, signature []byte) ([
 	return token.DER, token.Time, err
 }
 
+func (s stamper) TimestampDigest(ctx context.Context, _ []string, digest []byte, h crypto.Hash) (engine.Stamp, error) {
+	token, err := s.client.TimestampDigest(ctx, digest, h)
+	if err != nil {
+		return engine.Stamp{}, err
+	}
+	return engine.Stamp{DER: token.DER, Time: token.Time, Lasts: token.Signer.NotAfter}, nil
+}
+
 func (s stamper) Ready(ctx context.Context, _ []string) error {
 	if s.clock.Now().Sub(s.client.LastOK()) < time.Minute {
 		return nil
@@ -380,6 +395,20 @@ func (s stamper) Ready(ctx context.Context, _ []string) error {
 }
 
 func (s stamper) Room([]string) int { return s.client.TokenRoom() }
+
+// gatherer gets evidence from the responders and lists of the house's own PKI.
+type gatherer struct{ *evidence.Fetcher }
+
+func (g gatherer) Gather(ctx context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error) {
+	data, err := g.Fetcher.Gather(ctx, subjects, known)
+	if wait, ok := errors.AsType[*evidence.NotYetError](err); ok {
+		return data, &engine.WaitError{Until: wait.RetryAt, Err: err}
+	}
+	if errors.Is(err, evidence.ErrRevoked) {
+		return data, fmt.Errorf("%w: %w", engine.ErrRevoked, err)
+	}
+	return data, err
+}
 
 // A relay keeps the letters that it took over.
 type relay struct {

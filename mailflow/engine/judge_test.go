@@ -14,10 +14,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/mailflow"
+	"countersign/signing"
 	"countersign/signing/cms"
+	"countersign/signing/evidence"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
+	"countersign/signing/timestamp"
 	"countersign/store"
 	"countersign/store/audit"
 )
@@ -167,16 +172,37 @@ func (h *house) blob(b mailflow.Blob) []byte {
 	return readAll(h.t, f)
 }
 
-// judgePDF verifies each signature over its byte range.
+// judgePDF verifies each signature over its byte range, and that the file alone proves them:
+// with what it holds, and no network, a validator finds every certificate good.
 func judgePDF(t testing.TB, signed []byte, signatures int) {
 	t.Helper()
 	if n := len(signers(t, signed)); n != signatures {
 		t.Errorf("%d signatures, want %d", n, signatures)
 	}
+	subjects, known, err := signing.Subjects(bytes.NewReader(signed), int64(len(signed)))
+	must(t, err)
+	last := slices.MaxFunc(subjects, func(a, b revocation.Subject) int { return a.At.Compare(b.At) })
+	offline, err := evidence.NewFetcher(evidence.FetcherOptions{Now: func() time.Time { return last.At.Add(time.Hour) }})
+	must(t, err)
+	stamps := 0
+	for _, s := range subjects {
+		if s.TimeStamping {
+			stamps++
+		}
+		if strings.Contains(s.What, "DocTimeStamp") {
+			continue // the next extension would prove the authority's certificate
+		}
+		if _, err := offline.Gather(t.Context(), []revocation.Subject{s}, known); err != nil {
+			t.Errorf("the file does not prove %s: %v", s.What, err)
+		}
+	}
+	if stamps != signatures+1 {
+		t.Errorf("%d timestamps, want one of each signature and one of the document", stamps)
+	}
 }
 
-// signers verifies each signature over its byte range and returns the certificates.
-// The last one must cover the whole file.
+// signers verifies each signature over its byte range and returns the certificates; a
+// document timestamp must stamp its own. The last one of all must cover the whole file.
 func signers(t testing.TB, signed []byte) []*x509.Certificate {
 	t.Helper()
 	f, err := pdf.Open(bytes.NewReader(signed), int64(len(signed)))
@@ -197,6 +223,12 @@ func signers(t testing.TB, signed []byte) []*x509.Certificate {
 		must(t, err)
 		der, err = cms.Trim(der)
 		must(t, err)
+		if field.Kind == pdf.TimestampField {
+			token, err := timestamp.ParseToken(der)
+			must(t, err)
+			must(t, token.Covers(slices.Concat(signed[r[0]:r[0]+r[1]], signed[r[2]:r[2]+r[3]])))
+			continue
+		}
 		parsed, err := cms.Parse(der)
 		must(t, err)
 		if err := cms.Verify(parsed, digest[:]); err != nil {

@@ -201,6 +201,9 @@ func serial(random io.Reader) (*big.Int, error) {
 	return n.Add(n, big.NewInt(1)), nil
 }
 
+// URL is where a [Server] of this PKI must be reached; empty if it does not matter.
+func (p *PKI) URL() string { return p.url }
+
 // Roots returns a pool with the demo root.
 func (p *PKI) Roots() *x509.CertPool {
 	pool := x509.NewCertPool()

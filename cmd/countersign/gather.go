@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"countersign/configs"
+	"countersign/mailflow/engine"
+	"countersign/signing/evidence"
+	"countersign/signing/revocation"
+)
+
+// A gatherer lets an evidence fetcher gather for the engine.
+type gatherer struct{ fetcher *evidence.Fetcher }
+
+// newGatherer asks our own signing CA, if there is one, for its revocation list, and the
+// addresses that certificates name for all else.
+func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
+	o := evidence.FetcherOptions{Allow: cfg.Evidence.Allow}
+	if cfg.Evidence.Trust != "" {
+		roots, err := evidenceFlags{Trust: []string{cfg.Evidence.Trust}}.roots()
+		if err != nil {
+			return gatherer{}, fmt.Errorf("evidence.trust: %w", err)
+		}
+		o.Roots = roots
+	}
+	if issuer != nil {
+		o.Sources = []evidence.Source{issuer.revocationList}
+	}
+	f, err := evidence.NewFetcher(o)
+	if err != nil {
+		return gatherer{}, fmt.Errorf("evidence.allow: %w", err)
+	}
+	return gatherer{f}, nil
+}
+
+// revocationList is an evidence.Source: it proves the one-use certificates of our own CA
+// with a list made now.
+func (i *caIssuer) revocationList(ctx context.Context, cert, _ *x509.Certificate, _ time.Time) (revocation.Data, error) {
+	if !i.ca.Issued(cert) {
+		return revocation.Data{}, nil
+	}
+	der, err := i.ca.CRL(ctx, time.Now(), nil)
+	if err != nil {
+		return revocation.Data{}, fmt.Errorf("the revocation list of our own signing CA: %w", err)
+	}
+	return revocation.Data{CRLs: [][]byte{der}}, nil
+}
+
+// Gather implements engine.Evidence.
+func (g gatherer) Gather(ctx context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error) {
+	data, err := g.fetcher.Gather(ctx, subjects, known)
+	if wait, ok := errors.AsType[*evidence.NotYetError](err); ok {
+		return data, &engine.WaitError{Until: wait.RetryAt, Err: err}
+	}
+	if errors.Is(err, evidence.ErrRevoked) {
+		return data, fmt.Errorf("%w: %w", engine.ErrRevoked, err)
+	}
+	return data, err
+}
