@@ -48,6 +48,7 @@ keys:
   signing_ca: {file: {dir}/pki/ca.pem}
 tsa:
   - url: {tsa}
+evidence: {allow: [127.0.0.1]}
 rules:
   - name: notices
     match: {tag: notice, from: [ann@mail.test]}
