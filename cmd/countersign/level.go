@@ -122,7 +122,7 @@ func (p prover) gather(ctx context.Context, subjects []revocation.Subject, known
 		case !early:
 			return data, err
 		case later.RetryAt.After(deadline):
-			return data, fmt.Errorf("%w; make it --level B-T now, and run countersign extend on that file then", err)
+			return data, fmt.Errorf("what proves it is yet to be published; take --level B-T now, and run countersign extend on that file later: %w", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -142,22 +142,14 @@ type extended struct {
 // extend writes the file out, which is in with validation data and, but at level B-LT, a
 // document timestamp.
 func (p prover) extend(ctx context.Context, level string, in, out string, data revocation.Data) (e extended, err error) {
-	params := signing.ExtensionParams{Data: data}
 	if level != "B-LT" {
-		// A token now, so that the room for the next one is known.
-		if err := p.client.Probe(ctx); err != nil {
+		if err := p.ready(ctx); err != nil {
 			return e, err
 		}
-		params.TokenRoom = p.client.TokenRoom()
 	}
 	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
-		if e.x, err = signing.NewExtension(base, size, params); err != nil {
+		if err := p.layOut(ctx, &e, extension{base, size, level, data}); err != nil {
 			return err
-		}
-		if e.x.Timestamped() {
-			if e.token, err = p.client.TimestampDigest(ctx, e.x.Digest, crypto.SHA256); err != nil {
-				return err
-			}
 		}
 		e.Result, err = signing.FinishExtension(w, base, e.x, e.token.DER)
 		return err
@@ -171,6 +163,41 @@ func (p prover) extend(ctx context.Context, level string, in, out string, data r
 	}
 	defer f.Close()
 	return e, signing.CheckExtension(f, e.Size, e.x)
+}
+
+// ready gets a token, unless one came already, so that the room that tokens need is known.
+func (p prover) ready(ctx context.Context) error {
+	if p.client == nil || !p.client.LastOK().IsZero() {
+		return nil
+	}
+	return p.client.Probe(ctx)
+}
+
+// An extension is what to add to which file.
+type extension struct {
+	base  io.ReaderAt
+	size  int64
+	level string
+	data  revocation.Data
+}
+
+// layOut fills in the increment and its token. Should another authority step in whose
+// tokens are larger, the increment is made anew, with room for them.
+func (p prover) layOut(ctx context.Context, e *extended, in extension) (err error) {
+	params := signing.ExtensionParams{Data: in.data}
+	for range 2 {
+		if in.level != "B-LT" {
+			params.TokenRoom = p.client.TokenRoom()
+		}
+		if e.x, err = signing.NewExtension(in.base, in.size, params); err != nil || !e.x.Timestamped() {
+			return err
+		}
+		e.token, err = p.client.TimestampDigest(ctx, e.x.Digest, crypto.SHA256)
+		if err != nil || len(e.token.DER) <= params.TokenRoom {
+			return err
+		}
+	}
+	return nil
 }
 
 // inScratch runs write with a directory beside out, and moves the file whose path it returns

@@ -1,25 +1,28 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"countersign/signing/demopki"
+	"countersign/signing/revocation"
 )
 
 // scriptPKI makes a directory with the keys and certificates of a PKI and serves on
 // loopback, until the script ends, what proves them; its time-stamping authority is $TSA.
-// "pki DIR dead" makes certificates whose issuers do not answer any more.
+// A mode says how its issuers fail: "dead", they do not answer, "old" or "revoked".
 func scriptPKI(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: pki DIR [dead]")
+		ts.Fatalf("usage: pki DIR [MODE]")
 	}
 	mux := http.NewServeMux()
 	url, stop, err := serveLoopback("127.0.0.1:0", mux)
@@ -29,7 +32,13 @@ func scriptPKI(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	server := pki.Server(time.Now)
 	mux.Handle("/tsa", server)
-	if len(args) == 1 {
+	mode := demopki.Honest
+	if len(args) == 2 {
+		mode = demopki.Mode(args[1])
+	}
+	server.SetMode(demopki.OCSP, mode)
+	server.SetMode(demopki.CRL, mode)
+	if mode != "dead" {
 		mux.Handle("/", server)
 	}
 	dir := ts.MkAbs(args[0])
@@ -90,5 +99,67 @@ func TestTrustFiles(t *testing.T) {
 			t.Errorf("%s: accepted", path)
 		}
 	}
-	var _ []*x509.Certificate = got
+}
+
+// TestWarn: a timestamp that has run out is worth a warning, a signature's certificate not.
+func TestWarn(t *testing.T) {
+	ended := []*x509.Certificate{{NotAfter: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	holds := []*x509.Certificate{{NotAfter: time.Date(9000, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	for _, c := range []struct {
+		last revocation.Subject
+		want string
+	}{
+		{revocation.Subject{What: "the timestamp", Certs: ended, TimeStamping: true}, "warning: the certificate of the timestamp ended on 2020-01-02"},
+		{revocation.Subject{What: "the timestamp", Certs: holds, TimeStamping: true}, ""},
+		{revocation.Subject{What: "the signature", Certs: ended}, ""},
+	} {
+		var out bytes.Buffer
+		extending{terminal: terminal{err: &out}}.warn(c.last)
+		if !strings.HasPrefix(out.String(), c.want) || (c.want == "") != (out.Len() == 0) {
+			t.Errorf("%s: %q", c.last.What, out.String())
+		}
+	}
+}
+
+// TestLargerToken: a token that needs more room than those before is not thrown away.
+func TestLargerToken(t *testing.T) {
+	mux := http.NewServeMux()
+	url, stop, err := serveLoopback("127.0.0.1:0", mux)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	pki, err := demopki.Make(demopki.Options{Now: time.Now(), Organisation: "Acme", URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tsa := pki.TSA(time.Now)
+	mux.Handle("/tsa", tsa)
+	dir := t.TempDir()
+	in, signed, out := filepath.Join(dir, "in.pdf"), filepath.Join(dir, "signed.pdf"), filepath.Join(dir, "out.pdf")
+	if err := os.WriteFile(in, samplePDF("Sample"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if code := run([]string{"sign", "--demo", "--level", "B-B", in, signed}, &said, &said); code != exitYes {
+		t.Fatal(said.String())
+	}
+	p, err := evidenceFlags{TSA: []string{url + "/tsa"}}.newProver("B-T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tsa.SetMode(demopki.LargeToken)
+	e, err := p.extend(t.Context(), "B-T", signed, out, revocation.Data{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.token.DER) < 8<<10 || tsa.Served() != 3 {
+		t.Errorf("a token of %d bytes after %d requests", len(e.token.DER), tsa.Served())
+	}
+	if err := verdict(out, 1, ""); err != nil {
+		t.Error(err)
+	}
 }

@@ -201,7 +201,7 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 		return signing.Result{}, err
 	}
 	defer os.RemoveAll(scratch)
-	if err := j.ready(ctx, in); err != nil {
+	if err := j.checkIn(ctx, in); err != nil {
 		return signing.Result{}, err
 	}
 	current, fields := in, []string{j.field}
@@ -231,9 +231,9 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 	return res, publish(current, out)
 }
 
-// ready finds out, before a key is asked, whether the level can be had: that signatures in
+// checkIn finds out, before a key is asked, whether the level can be had: that signatures in
 // the file stand, that an authority stamps, and how long its tokens are.
-func (j *signJob) ready(ctx context.Context, in string) error {
+func (j *signJob) checkIn(ctx context.Context, in string) error {
 	if atLeast(j.level, "B-LT") {
 		f, err := os.Open(in)
 		if err != nil {
@@ -248,10 +248,7 @@ func (j *signJob) ready(ctx context.Context, in string) error {
 			return err
 		}
 	}
-	if j.client == nil {
-		return nil
-	}
-	return j.client.Probe(ctx)
+	return j.ready(ctx)
 }
 
 // checkOut refuses, before anything is signed, an output that a rename would destroy
