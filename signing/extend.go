@@ -23,6 +23,9 @@ const maxSkew = 5 * time.Minute
 type ExtensionParams struct {
 	Data      revocation.Data // for its Document Security Store; what is there already is left out
 	TokenRoom int             // bytes for the token of a document timestamp; 0: none, level B-LT
+	// Strict refuses with [pades.ErrLocks] a timestamp that the locks in the file permit but
+	// some validators do not.
+	Strict bool
 }
 
 // An Extension is one increment that brings a signed file to level B-LT or B-LTA, laid out
@@ -97,6 +100,16 @@ func CheckExtendable(base io.ReaderAt, size int64) error {
 	return err
 }
 
+// CheckTimestamp fails with [pades.ErrLocks] if a strict extension with a timestamp would fail
+// once these empty fields of the file are signed.
+func CheckTimestamp(base io.ReaderAt, size int64, fields []string) error {
+	f, err := pdf.Open(base, size)
+	if err != nil {
+		return err
+	}
+	return pades.CheckTimestamp(f, fields)
+}
+
 // NewExtension lays an extension out. It verifies the signatures that are there, as
 // [Subjects] does, but those of unknown kinds, in the same single pass over the file that
 // computes what is to be stamped. It fails with [pades.ErrNothingToAdd] if there is nothing to do.
@@ -109,7 +122,7 @@ func NewExtension(base io.ReaderAt, size int64, p ExtensionParams) (Extension, e
 	if err != nil {
 		return Extension{}, err
 	}
-	x, err := pades.Extend(pades.ExtendParams{File: f, Digests: v.digests, Data: p.Data, Room: p.TokenRoom})
+	x, err := pades.Extend(pades.ExtendParams{File: f, Digests: v.digests, Data: p.Data, Room: p.TokenRoom, Strict: p.Strict})
 	if err != nil {
 		return Extension{}, err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"slices"
 	"time"
@@ -16,7 +16,8 @@ import (
 )
 
 type extendCmd struct {
-	Level string `help:"PAdES level: B-LT (evidence), B-LTA (evidence and document timestamp), or B-T (document timestamp alone, for signatures that have none; evidence can follow later)." enum:"B-T,B-LT,B-LTA" default:"B-LTA"`
+	Level     string `help:"PAdES level: B-LT (evidence), B-LTA (evidence and document timestamp), or B-T (document timestamp alone, for signatures that have none; evidence can follow later)." enum:"B-T,B-LT,B-LTA" default:"B-LTA"`
+	OverLocks bool   `help:"Add a document timestamp although a signature locks all fields. The standard permits it, but some validators (EU DSS) call that signature invalid then."`
 	evidenceFlags
 	In  string `arg:"" name:"in.pdf" help:"Signed PDF."`
 	Out string `arg:"" name:"out.pdf" help:"Extended PDF; it begins, byte for byte, with the input."`
@@ -34,6 +35,7 @@ func (c *extendCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	p.strict = !c.OverLocks
 	var all []extended
 	err = inScratch(c.Out, func(dir string) (path string, err error) {
 		all, path, err = c.extend(ctx, extending{t, p, dir})
@@ -87,17 +89,12 @@ func (c *extendCmd) extend(ctx context.Context, r extending) (all []extended, pa
 	return all, path, err
 }
 
-func subjectsOf(path string) ([]revocation.Subject, revocation.Data, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, revocation.Data{}, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, revocation.Data{}, err
-	}
-	return signing.Subjects(f, st.Size())
+func subjectsOf(path string) (subjects []revocation.Subject, known revocation.Data, err error) {
+	err = withFile(path, func(f io.ReaderAt, size int64) (err error) {
+		subjects, known, err = signing.Subjects(f, size)
+		return err
+	})
+	return subjects, known, err
 }
 
 // warn tells that the file's last timestamp has run out.
@@ -109,6 +106,9 @@ func (r extending) warn(last revocation.Subject) {
 
 // refusal makes a clear no of what says that this file cannot be extended.
 func refusal(err error) error {
+	if errors.Is(err, pades.ErrLocks) {
+		return noError{fmt.Errorf("%w; --level B-LT adds the evidence alone, and extend --over-locks the timestamp all the same", err)}
+	}
 	_, refused := errors.AsType[*pdf.RefusedError](err)
 	if refused || errors.Is(err, signing.ErrBroken) || errors.Is(err, pades.ErrNothingToAdd) {
 		return noError{err}

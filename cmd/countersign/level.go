@@ -82,6 +82,7 @@ func (f evidenceFlags) roots() ([]*x509.Certificate, error) {
 type prover struct {
 	client  *evidence.Client // nil: no timestamps
 	fetcher *evidence.Fetcher
+	strict  bool // respect locks as every validator reads them
 }
 
 // newProver makes the clients that a level needs.
@@ -157,12 +158,21 @@ func (p prover) extend(ctx context.Context, level string, in, out string, data r
 	if err != nil {
 		return e, err
 	}
-	f, err := os.Open(out)
+	return e, withFile(out, func(f io.ReaderAt, size int64) error { return signing.CheckExtension(f, size, e.x) })
+}
+
+// withFile opens a file for a look at it.
+func withFile(path string, look func(f io.ReaderAt, size int64) error) error {
+	f, err := os.Open(path)
 	if err != nil {
-		return e, err
+		return err
 	}
 	defer f.Close()
-	return e, signing.CheckExtension(f, e.Size, e.x)
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return look(f, st.Size())
 }
 
 // ready gets a token, unless one came already, so that the room that tokens need is known.
@@ -184,7 +194,7 @@ type extension struct {
 // layOut fills in the increment and its token. Should another authority step in whose
 // tokens are larger, the increment is made anew, with room for them.
 func (p prover) layOut(ctx context.Context, e *extended, in extension) (err error) {
-	params := signing.ExtensionParams{Data: in.data}
+	params := signing.ExtensionParams{Data: in.data, Strict: p.strict}
 	for range 2 {
 		if in.level != "B-LT" {
 			params.TokenRoom = p.client.TokenRoom()

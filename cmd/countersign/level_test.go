@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +14,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"countersign/signing"
 	"countersign/signing/demopki"
+	"countersign/signing/pades"
+	"countersign/signing/pdf"
 	"countersign/signing/revocation"
 )
 
@@ -51,6 +55,24 @@ func scriptPKI(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(dir, "chain.pem"), chain, 0o600))
 	ts.Setenv("TSA", url+"/tsa")
 	ts.Setenv("KEY", "file:"+filepath.Join(dir, demopki.SealFile)+"?chain="+filepath.Join(dir, "chain.pem"))
+}
+
+// scriptLocked adds an empty signature field that locks all fields, as form designers do.
+func scriptLocked(ts *testscript.TestScript, neg bool, args []string) {
+	scriptUsage(ts, neg, args, 3, "locked IN OUT NAME")
+	var r0 bytes.Buffer
+	base := ts.ReadFile(args[0])
+	_, _, err := signing.Prepare(&r0, io.NewSectionReader(strings.NewReader(base), 0, int64(len(base))), []pades.FieldSpec{{Name: args[2]}})
+	ts.Check(err)
+	f, err := pdf.Open(bytes.NewReader(r0.Bytes()), int64(r0.Len()))
+	ts.Check(err)
+	fields, err := f.SignatureFields()
+	ts.Check(err)
+	u := f.NewUpdate()
+	u.Set(fields[0].Object.Ref, fields[0].Object.Value.With(pdf.Change{Key: "Lock", Raw: []byte("<< /Type /SigFieldLock /Action /All >>")}))
+	inc, err := u.Finish()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), append(r0.Bytes(), inc...), 0o600))
 }
 
 func TestLevelOf(t *testing.T) {

@@ -22,7 +22,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": scriptExits, "judge": scriptJudge, "prefix": scriptPrefix, "sample": scriptSample, "field": scriptField,
-			"pki": scriptPKI,
+			"pki": scriptPKI, "locked": scriptLocked,
 		},
 	})
 }

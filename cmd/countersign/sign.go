@@ -211,6 +211,9 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 			return signing.Result{}, err
 		}
 	}
+	if err := j.checkLocks(current, fields); err != nil {
+		return signing.Result{}, err
+	}
 	var res signing.Result
 	for i, s := range j.steps {
 		next := filepath.Join(scratch, fmt.Sprintf("%d.pdf", i+1))
@@ -235,20 +238,19 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 // the file stand, that an authority stamps, and how long its tokens are.
 func (j *signJob) checkIn(ctx context.Context, in string) error {
 	if atLeast(j.level, "B-LT") {
-		f, err := os.Open(in)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if err := signing.CheckExtendable(f, st.Size()); err != nil {
+		if err := withFile(in, signing.CheckExtendable); err != nil {
 			return err
 		}
 	}
 	return j.ready(ctx)
+}
+
+// checkLocks finds out, before a key is asked, whether a document timestamp may follow.
+func (j *signJob) checkLocks(r0 string, fields []string) error {
+	if j.level != "B-LTA" {
+		return nil
+	}
+	return withFile(r0, func(f io.ReaderAt, size int64) error { return signing.CheckTimestamp(f, size, fields) })
 }
 
 // checkOut refuses, before anything is signed, an output that a rename would destroy

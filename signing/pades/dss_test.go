@@ -196,6 +196,48 @@ func TestTimestampAlone(t *testing.T) {
 	}
 }
 
+// TestTimestampName: the field gets a name that no lock covers, if there is one.
+func TestTimestampName(t *testing.T) {
+	for lock, want := range map[string]string{
+		"/Action /Include /Fields [(Seal)]":                     "DocTimeStamp",
+		"/Action /Include /Fields [(DocTimeStamp)]":             "DocTimeStamp_2",
+		"/Action /Exclude /Fields [(DocTimeStamp_3)]":           "DocTimeStamp_3",
+		"/Action /Exclude /Fields [(Seal)]":                     "",
+		"/Action /All":                                          "",
+		"/Action /Include /Fields [(DocTimeStamp) (DocTimeSt)]": "DocTimeStamp_2",
+	} {
+		base := signedWith(t, "")
+		f := open(t, base)
+		fields, err := f.SignatureFields()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := f.NewUpdate()
+		u.Set(fields[0].Object.Ref, fields[0].Object.Value.With(pdf.Change{Key: "Lock", Raw: []byte("<< " + lock + " >>")}))
+		inc, err := u.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		base = append(base, inc...)
+		x, err := extend(t, base, revocation.Data{}, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != "" && x.Field != want || want == "" && x.Field != "DocTimeStamp" {
+			t.Errorf("%s: field %q, want %q", lock, x.Field, want)
+		}
+		f = open(t, base)
+		digests, err := HashRanges(f, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Extend(ExtendParams{File: f, Digests: digests, Room: 64, Strict: true})
+		if errors.Is(err, ErrLocks) != (want == "") || want != "" && err != nil {
+			t.Errorf("%s, strictly: %v", lock, err)
+		}
+	}
+}
+
 // TestHashRanges compares with the plain way, for ranges in any order and of any hash.
 func TestHashRanges(t *testing.T) {
 	all := pdf.Sample("x", []string{"y"})

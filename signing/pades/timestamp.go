@@ -14,6 +14,11 @@ import (
 	"countersign/signing/revocation"
 )
 
+// ErrLocks: a signature locks all names that the field of a document timestamp could have.
+// To add a field changes none, so the standard permits it (ISO 32000-2, 12.8.2.4), and
+// pyHanko agrees; but EU DSS (6.4) calls that signature invalid then.
+var ErrLocks = errors.New("a signature in the PDF locks all of its fields, and some validators take a new document timestamp for a change of them")
+
 // ErrNothingToAdd: the file has all of the validation data, and no timestamp is wanted.
 var ErrNothingToAdd = errors.New("the PDF has all of this validation data already")
 
@@ -23,6 +28,7 @@ type ExtendParams struct {
 	Digests *Digests        // of File, from HashRanges
 	Data    revocation.Data // what the file has of it is left out
 	Room    int             // bytes of timestamp token that must fit; 0: no document timestamp
+	Strict  bool            // fail with ErrLocks rather than add a timestamp
 }
 
 // An Extension is an increment that adds validation data to a signed file and, if it
@@ -77,7 +83,11 @@ func Extend(in ExtendParams) (*Extension, error) {
 
 // addTimestamp completes the edit with the timestamp and lays it out.
 func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
-	name, err := freshName(in.File, "DocTimeStamp")
+	fields, err := in.File.SignatureFields()
+	if err != nil {
+		return err
+	}
+	name, err := freshName(in.File, fields, in.Strict)
 	if err != nil {
 		return err
 	}
@@ -112,26 +122,68 @@ func (x *Extension) addTimestamp(e *edit, in ExtendParams) error {
 	return err
 }
 
-// freshName returns a name that no field has and no lock lists. Locks forbid to change
-// fields, and a document timestamp only adds one, but a validator might not see that.
-func freshName(f *pdf.File, stem string) (string, error) {
+// CheckTimestamp fails with ErrLocks if a document timestamp with [ExtendParams].Strict would
+// fail once these empty fields are signed: they may prescribe locks.
+func CheckTimestamp(f *pdf.File, toSign []string) error {
 	fields, err := f.SignatureFields()
 	if err != nil {
-		return "", err
+		return err
 	}
-	listed := func(name string) bool {
-		return slices.ContainsFunc(fields, func(fd pdf.Field) bool {
-			return slices.ContainsFunc(fd.Locks, func(l pdf.Lock) bool { return l.Action == pdf.LockInclude && l.Covers(name) })
-		})
-	}
-	name := stem
-	for n := 2; ; n++ {
-		has, err := f.HasField(name)
-		if err != nil || !has && !listed(name) {
-			return name, err
+	fields = slices.Clone(fields)
+	for i, fd := range fields {
+		if fd.Signed || !slices.Contains(toSign, fd.Name) {
+			continue
 		}
-		name = fmt.Sprintf("%s_%d", stem, n)
+		l, err := f.FieldLock(fd)
+		if err != nil {
+			return err
+		}
+		if l != nil {
+			fields[i].Signed, fields[i].Locks = true, []pdf.Lock{*l}
+		}
 	}
+	_, err = freshName(f, fields, true)
+	return err
+}
+
+// timestampStem begins the name of each document timestamp's field.
+const timestampStem = "DocTimeStamp"
+
+// freshName returns a name that no field has, and that no lock covers if such a name can be
+// found: among the first ones, as a lock may except those.
+func freshName(f *pdf.File, fields []pdf.Field, strict bool) (string, error) {
+	first, name := "", timestampStem
+	for n := 2; n < 100 || first == ""; n++ {
+		has, err := f.HasField(name)
+		if err != nil {
+			return "", err
+		}
+		if !has && !newlyLocked(fields, name) {
+			return name, nil
+		}
+		if !has && first == "" {
+			first = name
+		}
+		name = fmt.Sprintf("%s_%d", timestampStem, n)
+	}
+	if strict {
+		return "", ErrLocks
+	}
+	return first, nil
+}
+
+// newlyLocked reports whether a lock covers a name, and no document timestamp that is
+// there already.
+func newlyLocked(fields []pdf.Field, name string) bool {
+	for _, fd := range fields {
+		for _, l := range fd.Locks {
+			there := slices.ContainsFunc(fields, func(t pdf.Field) bool { return t.Kind == pdf.TimestampField && l.Covers(t.Name) })
+			if fd.Signed && l.Covers(name) && !there {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // timestampDict writes the dictionary of a document timestamp (EN 319 142-1, clause
