@@ -236,66 +236,109 @@ func TestDictionary(t *testing.T) {
 	}
 }
 
-// TestLocked: what a signature forbids is refused.
+// TestLocked: what a signature forbids is refused before a key is asked, whatever the form
+// of the file.
 func TestLocked(t *testing.T) {
+	base := pdf.Sample("x", nil)
+	t.Run("table", func(t *testing.T) { testLocked(t, base) })
+	t.Run("objects in streams", func(t *testing.T) { testLocked(t, rewritten(t, base, "--object-streams=generate")) })
+}
+
+func testLocked(t *testing.T, base []byte) {
 	keys := newKeys(t, "p256")
-	prepared := func(certification int) []byte {
+	// first signs the field Seal of R0 with lock in its field and in its signature.
+	first := func(certification int, field string, own *pdf.Lock) []byte {
 		var buf bytes.Buffer
-		_, names, err := signing.Prepare(&buf, section(pdf.Sample("x", nil)), wanted)
+		_, _, err := signing.Prepare(&buf, section(base), wanted[1:])
 		check(t, err)
-		out, err := sign(t, buf.Bytes(), keys[0], signing.Params{Field: names[0], Certification: certification})
+		lock := "null"
+		if field != "" {
+			lock = "<< /Type /SigFieldLock " + field + " >>"
+		}
+		r0 := withFieldOf(t, buf.Bytes(), "Sig", "Seal", "/Lock "+lock)
+		out, err := sign(t, r0, keys[0], signing.Params{Field: "Seal", Certification: certification, Lock: own})
 		check(t, err)
-		judged(t, buf.Bytes(), out, 1, keys[0].root())
+		judged(t, r0, out, 1, keys[0].root())
 		return out
 	}
-	lock := func(params string) []byte {
-		return updated(t, prepared(0), func(f *pdf.File, u *pdf.Update) {
-			fields, err := f.SignatureFields()
-			check(t, err)
-			o := fields[0].Object
-			u.Set(o.Ref, o.Value.With(pdf.Change{Key: "Lock", Raw: []byte("<< /Type /SigFieldLock " + params + " >>")}))
-		})
-	}
+	include := func(names ...string) *pdf.Lock { return &pdf.Lock{Action: pdf.LockInclude, Fields: names} }
+	other := signing.Params{Field: "Signature1"}
 	for name, c := range map[string]struct {
 		base []byte
 		p    signing.Params
 		want pdf.Reason
 	}{
-		"P=1":                    {prepared(1), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
-		"P=2":                    {prepared(2), signing.Params{Field: "Signature1"}, ""},
-		"second certification":   {prepared(2), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
-		"certification too late": {prepared(0), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
-		"signed field":           {prepared(0), signing.Params{Field: "Seal"}, pdf.ReasonLocked},
-		"lock all":               {lock("/Action /All"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
-		"lock this":              {lock("/Action /Include /Fields [(Signature1)]"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
-		"lock other":             {lock("/Action /Include /Fields [(Signature2) (Sig)]"), signing.Params{Field: "Signature1"}, ""},
-		"lock others":            {lock("/Action /Exclude /Fields [(Signature1)]"), signing.Params{Field: "Signature1"}, ""},
-		"lock rest":              {lock("/Action /Exclude /Fields [(Signature2)]"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
-		"lock level 1":           {lock("/Action /Include /Fields [] /P 1"), signing.Params{Field: "Signature1"}, pdf.ReasonLocked},
+		"P=1":                    {first(1, "", nil), other, pdf.ReasonLocked},
+		"P=2":                    {first(2, "", nil), other, ""},
+		"P=3":                    {first(3, "", nil), other, ""},
+		"second certification":   {first(2, "", nil), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
+		"certification too late": {first(0, "", nil), signing.Params{Field: "Signature1", Certification: 2}, pdf.ReasonLocked},
+		"signed field":           {first(0, "", nil), signing.Params{Field: "Seal"}, pdf.ReasonLocked},
+		"lock all":               {first(0, "/Action /All", nil), other, pdf.ReasonLocked},
+		"lock this":              {first(0, "/Action /Include /Fields [(Signature1)]", nil), other, pdf.ReasonLocked},
+		"lock other":             {first(0, "/Action /Include /Fields [(Signature2) (Sig)]", nil), other, ""},
+		"lock others":            {first(2, "/Action /Exclude /Fields [(Signature1)]", nil), other, ""},
+		"lock rest":              {first(2, "/Action /Exclude /Fields [(Signature2)]", nil), other, pdf.ReasonLocked},
+		"lock level 1":           {first(0, "/Action /Include /Fields [] /P 1", nil), other, pdf.ReasonLocked},
+		"lock level 2":           {first(0, "/Action /Include /Fields [] /P 2", nil), other, ""},
+		"own lock all":           {first(2, "", &pdf.Lock{Action: pdf.LockAll}), other, pdf.ReasonLocked},
+		"own lock this":          {first(2, "", include("Signature1")), other, pdf.ReasonLocked},
+		"own lock itself":        {first(2, "", include("Seal")), other, ""},
+		"joined locks":           {first(0, "/Action /Include /Fields [(x)]", include("Signature1")), other, pdf.ReasonLocked},
 	} {
 		t.Run(name, func(t *testing.T) {
+			before := keys[0].calls
 			out, err := sign(t, c.base, keys[0], c.p)
 			re, refused := errors.AsType[*pdf.RefusedError](err)
 			if c.want == "" && err != nil || c.want != "" && (!refused || re.Reason != c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
+			if err != nil && keys[0].calls != before {
+				t.Error("the key was asked")
+			}
 			if err == nil {
-				if n, bad := openssl(t, c.base, out, keys[0].root()); n != 1 || bad != "" {
-					t.Errorf("openssl: %d signatures: %s", n, bad)
-				}
-				if code, text := qpdf(t, out); code != 0 {
-					t.Errorf("qpdf --check: %s", text)
-				}
-				if valid, text := pdfsig(t, out); valid != 2 {
-					t.Errorf("pdfsig: %s", text)
-				}
+				checkSecond(t, c.base, out, keys[0])
 			}
 			err = prepareMore(c.base)
-			if _, refused := errors.AsType[*pdf.RefusedError](err); name == "P=1" && !refused {
-				t.Errorf("a field was added to a file locked with P=1: %v", err)
+			if _, refused := errors.AsType[*pdf.RefusedError](err); (name == "P=1" || name == "lock level 1") && !refused {
+				t.Errorf("a field was added to a file that may not change: %v", err)
 			}
 		})
 	}
+}
+
+// checkSecond asks the judges about a file with one signature before and one of ours.
+func checkSecond(t *testing.T, base, out []byte, key *softKey) {
+	t.Helper()
+	if n, bad := openssl(t, base, out, key.root()); n != 1 || bad != "" {
+		t.Errorf("openssl: %d signatures: %s", n, bad)
+	}
+	if code, text := qpdf(t, out); code != 0 {
+		t.Errorf("qpdf --check: %s", text)
+	}
+	if valid, text := pdfsig(t, out); valid != 2 {
+		t.Errorf("pdfsig: %s", text)
+	}
+}
+
+// TestVisibleAfterSeal: after a certification nothing new is put on a page; without one it may.
+func TestVisibleAfterSeal(t *testing.T) {
+	key := newKeys(t, "p256")[0]
+	place := &pades.Place{Page: 1, Area: pdf.Area{X: 10, Y: 10, W: 100, H: 50}}
+	for certification, allowed := range map[int]bool{0: true, 2: false, 3: false} {
+		out, err := sign(t, prepared(t), key, signing.Params{Field: "Signature1", Certification: certification})
+		check(t, err)
+		_, _, err = signing.Prepare(io.Discard, section(out), []pades.FieldSpec{{Name: "New", Place: place}})
+		if re, refused := errors.AsType[*pdf.RefusedError](err); refused == allowed || refused && re.Reason != pdf.ReasonLocked {
+			t.Errorf("certification %d: %v", certification, err)
+		}
+		check(t, prepareInvisible(out))
+	}
+}
+
+func prepareInvisible(base []byte) error {
+	_, _, err := signing.Prepare(io.Discard, section(base), []pades.FieldSpec{{Name: "New"}})
+	return err
 }
 
 func prepareMore(base []byte) error {

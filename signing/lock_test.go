@@ -13,11 +13,16 @@ import (
 
 // withField adds an empty field of type Sig or Tx to a file that has a form.
 func withField(t testing.TB, base []byte, typ, name string) []byte {
+	return withFieldOf(t, base, typ, name, "")
+}
+
+// withFieldOf adds a field with more entries.
+func withFieldOf(t testing.TB, base []byte, typ, name, more string) []byte {
 	return updated(t, base, func(f *pdf.File, u *pdf.Update) {
 		form, err := f.AcroForm()
 		check(t, err)
 		ref := u.Alloc()
-		u.Set(ref, fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /%s /T (%s) /F 132 /Rect [0 0 0 0] >>", typ, name))
+		u.Set(ref, fmt.Appendf(nil, "<< /Type /Annot /Subtype /Widget /FT /%s /T (%s) /F 132 /Rect [0 0 0 0] %s >>", typ, name, more))
 		fields := pdf.Change{Key: "Fields", Raw: form.Value.Get("Fields").WithItems(ref)}
 		u.Set(f.Catalog().Ref, f.Catalog().Value.With(pdf.Change{Key: "AcroForm", Raw: form.Value.With(fields)}))
 	})

@@ -124,7 +124,7 @@ func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
 	u, err := pades.Begin(pades.SignParams{
 		File: f, Field: p.Field, Certification: p.Certification, Hash: h, Room: room, SigningTime: p.SigningTime,
 		Name: p.Name, Reason: p.Reason, Location: p.Location, ContactInfo: p.ContactInfo,
-		Lock: p.Lock, Appearance: p.Appearance,
+		Lock: p.Lock, Appearance: p.Appearance, Stamped: p.TokenRoom > 0,
 	})
 	if err != nil {
 		return Intent{}, err

@@ -24,17 +24,29 @@ var ours = drawn.Text{Title: "Signed by Zoë Müller", Lines: []string{"Reason: 
 func shown(t testing.TB, base []byte, page string) []byte {
 	return updated(t, base, func(f *pdf.File, u *pdf.Update) {
 		o := firstPage(t, f)
-		u.Set(o.Ref, append(o.Value.With(pdf.Change{Key: "MediaBox"})[:len(o.Value.With(pdf.Change{Key: "MediaBox"}))-2], page+" >>"...))
+		rest := bytes.TrimSuffix(o.Value.With(pdf.Change{Key: "MediaBox"}), []byte(">>"))
+		u.Set(o.Ref, append(rest, page+" >>"...))
 	})
 }
 
-// signVisible prepares one field in an area of page 1 and signs it with a stamp.
-func signVisible(t testing.TB, base []byte, key *softKey, area pdf.Area) []byte {
+// signVisible prepares one field in an area of page 1, with an empty appearance that has
+// these entries, if any, and signs it with a stamp.
+func signVisible(t testing.TB, base []byte, key *softKey, area pdf.Area, old string) []byte {
 	t.Helper()
-	var r0 bytes.Buffer
-	_, names, err := signing.Prepare(&r0, section(base), []pades.FieldSpec{{Name: "Seal", Place: &pades.Place{Page: 1, Area: area}}})
+	var buf bytes.Buffer
+	_, names, err := signing.Prepare(&buf, section(base), []pades.FieldSpec{{Name: "Seal", Place: &pades.Place{Page: 1, Area: area}}})
 	check(t, err)
-	out, err := sign(t, r0.Bytes(), key, signing.Params{Field: names[0], Certification: 2, Appearance: ours})
+	r0 := buf.Bytes()
+	if old != "" {
+		r0 = updated(t, r0, func(f *pdf.File, u *pdf.Update) {
+			fields, err := f.SignatureFields()
+			check(t, err)
+			form := u.Alloc()
+			u.SetStream(form, []byte("/Type /XObject /Subtype /Form "+old), []byte("q Q"))
+			u.Set(fields[0].Object.Ref, fields[0].Object.Value.With(pdf.Change{Key: "AP", Raw: []byte("<< /N " + form.String() + " >>")}))
+		})
+	}
+	out, err := sign(t, r0, key, signing.Params{Field: names[0], Certification: 2, Appearance: ours})
 	check(t, err)
 	return out
 }
@@ -107,30 +119,40 @@ var pageForms = map[string]struct {
 }
 
 // TestVisibleSignature: on every form of page the stamp fills just the area that was asked
-// for, as a person sees the page, and is upright.
+// for, as a person sees the page, and is upright; so it is in a field that has an
+// appearance already, whose box and matrix stay.
 func TestVisibleSignature(t *testing.T) {
 	key := newKeys(t, "p256")[0]
 	area := pdf.Area{X: 60, Y: 90, W: 180, H: 60}
 	for name, c := range pageForms {
-		t.Run(name, func(t *testing.T) {
-			base := shown(t, pdf.Sample("", nil), c.page)
-			out := signVisible(t, base, key, area)
-			judged(t, base, out, 1, key.root())
-			want := pdf.Area{X: area.X / c.unit, Y: area.Y / c.unit, W: area.W / c.unit, H: area.H / c.unit}
-			got := ink(t, out)
-			for _, d := range []float64{got.X - want.X, got.Y - want.Y, got.W - want.W, got.H - want.H} {
-				if math.Abs(d) > 1 {
-					t.Fatalf("the stamp is seen at %+v, want %+v", got, want)
+		for _, old := range []string{"", "/BBox [0 60 200 0]", "/BBox [-10 5 30 105] /Matrix [0 2 -1 .5 50 7.25]", "/BBox [0 0 0 0]"} {
+			t.Run(name+" "+old, func(t *testing.T) {
+				base := shown(t, pdf.Sample("", nil), c.page)
+				out := signVisible(t, base, key, area, old)
+				judged(t, base, out, 1, key.root())
+				checkStamp(t, out, pdf.Area{X: area.X / c.unit, Y: area.Y / c.unit, W: area.W / c.unit, H: area.H / c.unit})
+				if keep := old != "" && !strings.Contains(old, "0 0 0 0"); keep && bytes.Count(out, []byte(old)) != 2 {
+					t.Error("the box of the appearance was changed")
 				}
-			}
-			at := words(t, out)
-			signed, zoe, date := at["Signed"], at["Zoë"], at["2026-03-04"]
-			upright := signed.W > signed.H && signed.X < zoe.X && math.Abs(signed.Y-zoe.Y) < 0.5 && date.Y > signed.Y+signed.H/2
-			inside := signed.X >= want.X && signed.Y >= want.Y && date.Y+date.H <= want.Y+want.H
-			if !upright || !inside {
-				t.Errorf("the words are at %+v, want them upright in %+v", at, want)
-			}
-		})
+			})
+		}
+	}
+}
+
+func checkStamp(t testing.TB, file []byte, want pdf.Area) {
+	t.Helper()
+	got := ink(t, file)
+	for _, d := range []float64{got.X - want.X, got.Y - want.Y, got.W - want.W, got.H - want.H} {
+		if math.Abs(d) > 1 {
+			t.Fatalf("the stamp is seen at %+v, want %+v", got, want)
+		}
+	}
+	at := words(t, file)
+	signed, zoe, date := at["Signed"], at["Zoë"], at["2026-03-04"]
+	upright := signed.W > signed.H && signed.X < zoe.X && math.Abs(signed.Y-zoe.Y) < 0.5 && date.Y > signed.Y+signed.H/2
+	inside := signed.X >= want.X && signed.Y >= want.Y && date.Y+date.H <= want.Y+want.H
+	if !upright || !inside {
+		t.Errorf("the words are at %+v, want them upright in %+v", at, want)
 	}
 }
 

@@ -2,7 +2,6 @@ package pades
 
 import (
 	"fmt"
-	"slices"
 
 	"countersign/signing/pdf"
 )
@@ -37,7 +36,15 @@ func (e *edit) fill(field pdf.Object, value pdf.Change, a Appearance) error {
 			Detail: fmt.Sprintf("the visible signature field (object %d) is on no page", widget.Ref.Num),
 		}
 	}
-	form, err := a.Draw(e.Update, page.Frame(rect))
+	before, err := e.f.Resolve(widget.Value.Get("AP"))
+	if err != nil {
+		return err
+	}
+	frame, err := e.f.FrameLike(page, rect, before.Get("N"))
+	if err != nil {
+		return err
+	}
+	form, err := a.Draw(e.Update, frame)
 	if err != nil {
 		return err
 	}
@@ -79,35 +86,4 @@ func (e *edit) visible(field pdf.Object) (widget pdf.Object, rect pdf.Rect, err 
 	}
 	rect, err = e.f.Rect(widget.Value.Get("Rect"))
 	return widget, rect, err
-}
-
-// fieldLock returns what the signature locks: what its field prescribes and what the
-// caller wants, together.
-func fieldLock(in SignParams, field pdf.Field) (*pdf.Lock, error) {
-	theirs, err := in.File.FieldLock(field)
-	if err != nil {
-		return nil, err
-	}
-	ours := in.Lock
-	if ours != nil {
-		if err := ours.Check(); err != nil {
-			return nil, fmt.Errorf("pades: signing field %q: %w", in.Field, err)
-		}
-		l, err := in.File.Listed(*ours)
-		if err != nil {
-			return nil, err
-		}
-		ours = &l
-	}
-	switch {
-	case theirs == nil:
-		return ours, nil
-	case ours == nil || theirs.Action == pdf.LockAll:
-		return theirs, nil
-	case ours.Action == pdf.LockAll:
-		return ours, nil
-	case ours.Action == pdf.LockInclude && theirs.Action == pdf.LockInclude:
-		return &pdf.Lock{Action: pdf.LockInclude, Fields: slices.Concat(theirs.Fields, ours.Fields)}, nil
-	}
-	return nil, fmt.Errorf("pades: the field %q prescribes a lock that cannot be joined with the one that was asked for", in.Field)
 }

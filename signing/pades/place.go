@@ -43,6 +43,9 @@ func findSpots(f *pdf.File, fields []FieldSpec) ([]spot, error) {
 		if spec.Place == nil {
 			continue
 		}
+		if err := checkVisible(f, spec.Name); err != nil {
+			return nil, err
+		}
 		page, known := pages[spec.Place.Page]
 		if !known {
 			if page, err = findPage(f, spec.Place.Page); err != nil {
@@ -60,6 +63,25 @@ func findSpots(f *pdf.File, fields []FieldSpec) ([]spot, error) {
 		}
 	}
 	return spots, nil
+}
+
+// checkVisible refuses a new visible field where a signature limits changes: signing
+// is allowed (P=2), but not to put something new on the page (ISO 32000-2, Table 257).
+func checkVisible(f *pdf.File, name string) error {
+	fields, err := f.SignatureFields()
+	if err != nil {
+		return err
+	}
+	for _, s := range fields {
+		limits := s.DocMDP > 0 || slices.ContainsFunc(s.Locks, func(l pdf.Lock) bool { return l.Level > 0 })
+		if s.Signed && limits {
+			return &pdf.RefusedError{
+				Reason: pdf.ReasonLocked,
+				Detail: fmt.Sprintf("after the signature in field %q nothing new may be seen on its pages, so %q must be invisible, or a field that is there already", s.Name, name),
+			}
+		}
+	}
+	return nil
 }
 
 func findPage(f *pdf.File, n int) (pdf.Page, error) {

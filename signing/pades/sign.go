@@ -21,6 +21,8 @@ type SignParams struct {
 
 	Name, Reason, Location, ContactInfo string // left out if empty
 
+	// Stamped says that the CMS will hold a timestamp, which a field may demand.
+	Stamped bool
 	// Lock says which fields the signature locks, beyond what the field prescribes (its
 	// /Lock); nil: none.
 	Lock *pdf.Lock
@@ -58,6 +60,9 @@ func Begin(in SignParams) (*Unsigned, error) {
 		return nil, err
 	}
 	lock, err := fieldLock(in, field)
+	if err == nil {
+		err = checkSeed(in, field, lock)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +134,7 @@ const noByteRange = "[0 0 0 0]"
 // clause 6.3), with room where the byte range goes and /Contents last. It
 // returns the offset of the byte range, too.
 func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
-	b := []byte("<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached")
+	b := []byte("<< /Type /Sig /Filter /" + filter + " /SubFilter /" + subFilter)
 	b = fmt.Appendf(b, " /M (D:%s)", in.SigningTime.UTC().Format("20060102150405Z"))
 	for _, e := range []struct{ key, text string }{
 		{"Name", in.Name}, {"Reason", in.Reason}, {"Location", in.Location}, {"ContactInfo", in.ContactInfo},

@@ -133,13 +133,10 @@ func (f *File) Listed(l Lock, more ...string) (Lock, error) {
 
 // FieldLock returns the lock that an empty field prescribes for its signature
 // (12.7.5.5), nil if there is none. What it cannot express it refuses with
-// [ReasonUnsupported]: seed values (/SV), permissions (/P), and all it does not know.
+// [ReasonUnsupported]. A level (/P) in it is in force once the field is signed.
 func (f *File) FieldLock(fd Field) (*Lock, error) {
 	no := func(why string) error {
 		return refuse(ReasonUnsupported, "the field %q prescribes how it must be signed: %s", fd.Name, why)
-	}
-	if !fd.Object.Value.Get("SV").IsNull() {
-		return nil, no("it has a seed value (/SV)")
 	}
 	d, err := f.Resolve(fd.Object.Value.Get("Lock"))
 	if err != nil || d.IsNull() {
@@ -149,7 +146,7 @@ func (f *File) FieldLock(fd Field) (*Lock, error) {
 		return nil, no("its /Lock is " + d.kind.String())
 	}
 	for k := range d.Entries() {
-		if !slices.Contains([]string{"Type", "Action", "Fields"}, k.Name()) {
+		if !slices.Contains([]string{"Type", "Action", "Fields", "P"}, k.Name()) {
 			return nil, no("its /Lock has the entry /" + k.Name())
 		}
 	}
@@ -167,7 +164,16 @@ func (f *File) FieldLock(fd Field) (*Lock, error) {
 	if l.Action != LockAll && names.kind != Array {
 		return nil, no("its /Lock lists no fields")
 	}
-	if err := l.Check(); err != nil {
+	p, err := f.Resolve(d.Get("P"))
+	if err != nil {
+		return nil, err
+	}
+	if n, ok := p.Int(); !p.IsNull() && (!ok || n < 1 || n > 3) {
+		return nil, no("the permission in its /Lock is unknown")
+	}
+	plain := l
+	plain.Level = 0
+	if err := plain.Check(); err != nil {
 		return nil, no(err.Error())
 	}
 	return &l, nil

@@ -67,43 +67,6 @@ func (p Page) UserSpace(a Area) Rect {
 	}
 }
 
-// A Frame is the box of a form XObject (8.10) that stands upright on its page: W by
-// H points, its origin at the lower left as a person sees it.
-type Frame struct {
-	W, H   float64
-	Matrix [6]float64 // from the box to user space, but for the place on the page
-}
-
-// Frame returns the frame of an annotation with this rectangle (12.5.5).
-func (p Page) Frame(r Rect) Frame {
-	w, h := r.URX-r.LLX, r.URY-r.LLY
-	f := Frame{W: w * p.Unit, H: h * p.Unit}
-	s := 1 / p.Unit
-	switch p.Rotate { // turned against the page
-	case 90:
-		f.W, f.H, f.Matrix = f.H, f.W, [6]float64{0, s, -s, 0, w, 0}
-	case 180:
-		f.Matrix = [6]float64{-s, 0, 0, -s, w, h}
-	case 270:
-		f.W, f.H, f.Matrix = f.H, f.W, [6]float64{0, -s, s, 0, 0, h}
-	default:
-		f.Matrix = [6]float64{s, 0, 0, s, 0, 0}
-	}
-	return f
-}
-
-// Entries writes /BBox and /Matrix of the form XObject (Table 93).
-func (f Frame) Entries() []byte {
-	out := fmt.Appendf(nil, "/BBox [0 0 %s %s] /Matrix [", Number(f.W), Number(f.H))
-	for i, m := range f.Matrix {
-		if i > 0 {
-			out = append(out, ' ')
-		}
-		out = strconv.AppendFloat(out, m, 'f', -1, 64)
-	}
-	return append(out, ']')
-}
-
 // Page returns page n, counted from 1. If there are fewer pages, it fails with an
 // error that says how many.
 func (f *File) Page(n int) (Page, error) {

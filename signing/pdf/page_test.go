@@ -90,12 +90,10 @@ func TestUserSpace(t *testing.T) {
 		if f.W != area.W || f.H != area.H {
 			t.Errorf("turned by %d: the frame is %g by %g", rotate, f.W, f.H)
 		}
-		m := f.Matrix
-		x0, y0 := m[4], m[5]
-		x1, y1 := m[0]*f.W+m[2]*f.H+m[4], m[1]*f.W+m[3]*f.H+m[5]
-		w, h := r.URX-r.LLX, r.URY-r.LLY
-		if math.Abs(min(x0, x1)) > 1e-9 || math.Abs(min(y0, y1)) > 1e-9 || math.Abs(max(x0, x1)-w) > 1e-9 || math.Abs(max(y0, y1)-h) > 1e-9 {
-			t.Errorf("turned by %d: the frame reaches from %g,%g to %g,%g", rotate, x0, y0, x1, y1)
+		w, h, m := p.upright(r)
+		got := m.box(Rect{0, 0, w, h})
+		if d := (Rect{0, 0, r.URX - r.LLX, r.URY - r.LLY}); math.Abs(got.LLX)+math.Abs(got.LLY)+math.Abs(got.URX-d.URX)+math.Abs(got.URY-d.URY) > 1e-9 {
+			t.Errorf("turned by %d: the frame reaches to %s, want %s", rotate, got, d)
 		}
 	}
 }

@@ -264,7 +264,7 @@ func (t Text) Draw(u *pdf.Update, frame pdf.Frame) (pdf.Ref, error) {
 // the height and at the left.
 func (s *subset) content(rows []row, frame pdf.Frame, pad float64) []byte {
 	n := pdf.Number
-	b := fmt.Appendf(nil, "q 0.5 w 0.6 G 0.25 0.25 %s %s re S Q\nBT\n", n(frame.W-0.5), n(frame.H-0.5))
+	b := fmt.Appendf(nil, "q\n%sq 0.5 w 0.6 G 0.25 0.25 %s %s re S Q\nBT\n", frame.Prolog(), n(frame.W-0.5), n(frame.H-0.5))
 	f := s.font
 	y := (frame.H + height(rows)) / 2
 	for _, r := range rows {
@@ -277,5 +277,5 @@ func (s *subset) content(rows []row, frame pdf.Frame, pad float64) []byte {
 		b = append(b, "> Tj\n"...)
 		y -= r.size * leading
 	}
-	return append(b, "ET"...)
+	return append(b, "ET\nQ"...)
 }
