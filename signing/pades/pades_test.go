@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign/signing/pdf"
+	"countersign/signing/stamp"
 )
 
 func open(t testing.TB, b []byte) *pdf.File {
@@ -285,6 +286,35 @@ func FuzzPrepare(f *testing.F) {
 		}
 		if ok, err := open(t, append(bytes.Clone(in), inc...)).HasField(names[0]); err != nil || !ok {
 			t.Errorf("the field is not there: %v", err)
+		}
+	})
+}
+
+// FuzzVisible: whatever a page says of itself, a visible field is refused or signed, and
+// nothing that was there changes.
+func FuzzVisible(f *testing.F) {
+	f.Add(pdf.Sample("x", nil))
+	f.Add(document(f, "/AcroForm << /Fields [8 0 R] >>", "[8 0 R]", "<< /FT /Sig /T (Seal) /Rect [10 10 200 90] /F 4 /AP << /N 9 0 R >> "+
+		"/Lock << /Action /All /P 2 >> /SV << /Ff 8 /Reasons [()] >> >>", "<< /Type /XObject /BBox [0 60 200 0] /Matrix [0 2 -1 0 7 7] >>"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		file, err := pdf.Open(bytes.NewReader(in), int64(len(in)))
+		if err != nil {
+			return
+		}
+		place := &Place{Page: 1, Area: pdf.Area{X: 10, Y: 10, W: 120, H: 40}}
+		if inc, _, err := Prepare(file, []FieldSpec{{Name: "Seal", Place: place}}); err == nil {
+			in = append(bytes.Clone(in), inc...)
+			file = open(t, in)
+		}
+		u, err := Begin(SignParams{File: file, Field: "Seal", Hash: crypto.SHA256, Room: 10, Appearance: stamp.Text{Title: "x"}})
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if _, size, err := u.Write(&out, bytes.NewReader(in), []byte("a cms")); err != nil || !bytes.HasPrefix(out.Bytes(), in) {
+			t.Fatal(err)
+		} else if _, err := u.Check(bytes.NewReader(out.Bytes()), size); err != nil {
+			t.Errorf("what was signed cannot be read back: %v", err)
 		}
 	})
 }

@@ -163,11 +163,15 @@ func (f *Font) glyph(g uint16, renumber func(uint16) uint16) ([]byte, error) {
 	}
 	if contours := i16(b, 0); contours >= 0 {
 		at := 10 + 2*contours
-		if at+2 > len(b) || at+2+u16(b, at) > len(b) {
+		if contours == 0 || at+2 > len(b) || at+2+u16(b, at) > len(b) {
 			return nil, fmt.Errorf("%w: its glyph %d is damaged", errFont, g)
 		}
 		rest := b[at+2+u16(b, at):]
-		return slices.Concat(b[:at], []byte{0, 0}, rest), nil
+		size, ok := pointsSize(rest, u16(b, at-2)+1)
+		if !ok {
+			return nil, fmt.Errorf("%w: its glyph %d is cut off", errFont, g)
+		}
+		return slices.Concat(b[:at], []byte{0, 0}, rest[:size]), nil
 	}
 	out := slices.Clone(b)
 	for at := 10; ; {
@@ -188,6 +192,37 @@ func (f *Font) glyph(g uint16, renumber func(uint16) uint16) ([]byte, error) {
 			return out[:at], nil
 		}
 	}
+}
+
+// pointsSize returns how many bytes the flags and coordinates of n points take.
+func pointsSize(b []byte, n int) (size int, ok bool) {
+	const xShort, yShort, repeat, xSame, ySame = 2, 4, 8, 16, 32
+	at, coordinates := 0, 0
+	for n > 0 {
+		if at >= len(b) {
+			return 0, false
+		}
+		flag, times := b[at], 1
+		at++
+		if flag&repeat != 0 {
+			if at >= len(b) {
+				return 0, false
+			}
+			times += int(b[at])
+			at++
+		}
+		times = min(times, n)
+		n -= times
+		for _, axis := range [][2]byte{{xShort, xSame}, {yShort, ySame}} {
+			switch {
+			case flag&axis[0] != 0:
+				coordinates += times
+			case flag&axis[1] == 0:
+				coordinates += 2 * times
+			}
+		}
+	}
+	return at + coordinates, at+coordinates <= len(b)
 }
 
 // argsSize returns how many bytes follow the number of a part.
