@@ -7,6 +7,7 @@ import (
 
 	"countersign/mailflow"
 	"countersign/mailflow/rules"
+	"countersign/signing/inventory"
 )
 
 // Reference writes docs/configuration.md from the tags of the structs.
@@ -91,6 +92,8 @@ func kindOf(t reflect.Type) string {
 		return "pattern"
 	case reflect.TypeFor[mailflow.Level]():
 		return "level"
+	case reflect.TypeFor[inventory.Policy]():
+		return "refuse, warn or allow"
 	case reflect.TypeFor[rules.People]():
 		return "word, or list of address or {address, order}"
 	}

@@ -229,6 +229,7 @@ const (
 	ProblemOwnApproval   ProblemKind = "own-approval"    // address
 	ProblemSelfAddressed ProblemKind = "self-addressed"  // address: one of our own
 	ProblemUnfitPDF      ProblemKind = "unfit-pdf"       // document, reason in plain English
+	ProblemUnsafePDF     ProblemKind = "unsafe-pdf"      // document, findings in plain English, their classes
 	ProblemTooLarge      ProblemKind = "too-large"       // document, size, limit
 	ProblemMailTooLarge  ProblemKind = "mail-too-large"  // size, limit
 	ProblemTooMany       ProblemKind = "too-many"        // number of documents, limit

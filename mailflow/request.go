@@ -176,6 +176,8 @@ type Document struct {
 	// approval signature, as a certification must come first (ISO 32000-2,
 	// 12.8.2.2).
 	Certifiable bool `json:"certifiable,omitempty"`
+	// Inventory is what the document holds besides its pages.
+	Inventory Inventory `json:"inventory,omitzero"`
 	// Fields maps a slot (SealSlot or a party's ID) to the empty signature field
 	// made for it in R0.
 	Fields map[string]string `json:"fields,omitempty"`
@@ -283,6 +285,9 @@ type Terms struct {
 	// TSA are the time-stamping authorities to use, by URL; none means all that
 	// are configured.
 	TSA []string `json:"tsa,omitempty"`
+	// Inspect says for each class of finding in a document whether it is refused
+	// ("refuse"), told to those who decide ("warn") or passed over ("allow").
+	Inspect map[string]string `json:"inspect,omitempty"`
 	// Reason is what the seal and the signatures state as their reason.
 	Reason string `json:"reason,omitempty"`
 }

@@ -65,6 +65,9 @@ type DocumentStatus struct {
 	R0         Blob             `json:"r0,omitempty"`
 	Revision   Blob             `json:"revision,omitempty"`
 	Signatures map[string]Stage `json:"signatures,omitempty"`
+	Findings   []Finding        `json:"findings,omitempty"`
+	Counts     map[string]int   `json:"counts,omitempty"`
+	Attached   []AttachedFile   `json:"attached,omitempty"`
 }
 
 // Summarise describes a request in one line.
@@ -86,7 +89,10 @@ func Describe(r *Request, pending []Pending) Details {
 		d.Parties = append(d.Parties, partyStatus(&r.Parties[i]))
 	}
 	for _, doc := range r.Documents {
-		s := DocumentStatus{Name: doc.Name, Pages: doc.Pages, R0: doc.R0, Revision: doc.Revision, Signatures: map[string]Stage{}}
+		s := DocumentStatus{
+			Name: doc.Name, Pages: doc.Pages, R0: doc.R0, Revision: doc.Revision, Signatures: map[string]Stage{},
+			Findings: doc.Inventory.Findings, Counts: doc.Inventory.Counts, Attached: doc.Inventory.Attached,
+		}
 		for _, a := range doc.Signatures {
 			s.Signatures[a.Slot] = a.Stage
 		}

@@ -70,7 +70,7 @@ func (d *step) begin(ev DraftReceived) {
 // usable document.
 func (p Problem) AboutDocuments() bool {
 	switch p.Kind {
-	case ProblemNoPDF, ProblemUnfitPDF, ProblemTooLarge, ProblemMailTooLarge, ProblemUnreadable, ProblemTooMany:
+	case ProblemNoPDF, ProblemUnfitPDF, ProblemUnsafePDF, ProblemTooLarge, ProblemMailTooLarge, ProblemUnreadable, ProblemTooMany:
 		return true
 	}
 	return false
@@ -115,7 +115,7 @@ func (d *step) prepared(ev Prepared) error {
 		r.Documents[i] = doc
 	}
 	r.H = h
-	d.audit("prepared", "", "h", h)
+	d.audit("prepared", "", append([]string{"h", h}, audited(r.Documents)...)...)
 	r.State = StateApproving
 	d.advance()
 	return nil
@@ -127,6 +127,10 @@ func (d *step) unfit(ev Unfit) {
 		d.audit("ignored", "", "event", "unfit", "why", "the request is "+string(d.r.State))
 		return
 	}
-	d.audit("document refused", "p0", "problems", fmt.Sprint(len(ev.Problems)))
+	pairs := []string{"problems", fmt.Sprint(len(ev.Problems))}
+	if classes := refusedFor(ev.Problems); classes != "" {
+		pairs = append(pairs, "found", classes)
+	}
+	d.audit("document refused", "p0", pairs...)
 	d.ask(ev.Problems, d.r.Draft)
 }

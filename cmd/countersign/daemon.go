@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	"countersign/configs"
@@ -17,6 +18,7 @@ import (
 	"countersign/mailflow/inbox"
 	"countersign/mailflow/sender"
 	"countersign/mailflow/web"
+	"countersign/signing/inspect"
 	"countersign/store/blobs"
 	"countersign/store/boltstore"
 )
@@ -29,6 +31,7 @@ type daemon struct {
 	engine  *engine.Engine
 	readers []*inbox.Reader
 	intake  *intake
+	second  *inspect.Pool // the second reader of PDFs
 }
 
 // stateFiles names what is in the state directory.
@@ -84,12 +87,15 @@ func newDaemon(cfg *configs.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
+	if d.second, err = newInspector(min(2, runtime.NumCPU())); err != nil {
+		return nil, errors.Join(err, d.store.Close())
+	}
 	d.engine, err = engine.New(engine.Config{
 		Store: d.store, Blobs: blobFiles{blobStore}, Secrets: secrets, Rules: rules,
 		Organisation: cfg.Organisation.Name, Domains: cfg.Organisation.Domains, Admin: cfg.Admin,
 		Mailboxes: mailboxes(cfg), Relay: relay, Seals: seals, Issuer: issuer, TSA: tsa, Evidence: evidence,
 		Limits: engine.Limits{Document: int64(cfg.Limits.PDF), Mail: int64(cfg.Limits.Mail), Documents: cfg.Limits.Documents},
-		Log:    log,
+		Log:    log, Inspector: d.second,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.store.Close())
@@ -119,6 +125,8 @@ func mailboxes(cfg *configs.Config) []engine.Mailbox {
 // run serves until ctx ends, then waits for what is in work.
 func (d *daemon) run(ctx context.Context) error {
 	defer d.store.Close()
+	d.second.Start()
+	defer d.second.Close()
 	stop, err := web.ServeSocket(filepath.Join(d.cfg.State, socketFile), web.Admin(d.engine, d.status))
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ func TestFormatsKeys(t *testing.T) {
 		reflect.TypeFor[mailflow.Summary](): "summary", reflect.TypeFor[mailflow.Details](): "details",
 		reflect.TypeFor[mailflow.Problem](): "problem", reflect.TypeFor[mailflow.PartyStatus](): "party",
 		reflect.TypeFor[mailflow.DocumentStatus](): "document", reflect.TypeFor[mailflow.Delivery](): "letter",
+		reflect.TypeFor[mailflow.Finding](): "finding", reflect.TypeFor[mailflow.AttachedFile](): "attached",
 		reflect.TypeFor[mailflow.Pending](): "pending", reflect.TypeFor[mailflow.AuditEntry](): "event",
 	}
 	for typ, name := range words {
@@ -81,7 +82,7 @@ func jsonType(typ reflect.Type, words map[reflect.Type]string) string {
 	switch typ.Kind() {
 	case reflect.String:
 		return "text"
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return "number"
 	case reflect.Slice:
 		return "list of " + jsonType(typ.Elem(), words)

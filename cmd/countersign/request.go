@@ -243,6 +243,7 @@ func showDetails(out io.Writer, d *mailflow.Details) {
 	}
 	for _, doc := range d.Documents {
 		fmt.Fprintf(out, "Document: %s, %d page(s)\n", doc.Name, doc.Pages)
+		showFindings(out, doc)
 	}
 	for _, p := range d.Parties {
 		fmt.Fprintf(out, "Party %s: %s %s, %s", p.ID, p.Role, p.Address, p.State)

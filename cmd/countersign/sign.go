@@ -40,6 +40,7 @@ type signCmd struct {
 	Root    string       `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
 	placeFlags
 	evidenceFlags
+	inspectFlags
 	In  string `arg:"" name:"in.pdf" help:"PDF to sign."`
 	Out string `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
 }
@@ -49,11 +50,14 @@ func (c *signCmd) Run(ctx context.Context, t terminal) error {
 	if err := checkOut(c.In, c.Out); err != nil {
 		return err
 	}
+	look := c.inspect(ctx, c.In, t.err)
+	defer look.end()
 	j, stop, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	j.inspected = look.wait
 	res, err := j.run(ctx, c.In, c.Out)
 	if err != nil {
 		return refusal(fmt.Errorf("signing %s: %w", c.In, err))
@@ -71,6 +75,8 @@ type signJob struct {
 	field  string          // existing field for the first step
 	places []*pades.Place  // of the new fields, in order; nil where a field is invisible
 	font   *stamp.Font     // of visible signatures; nil: the built-in one
+	// inspected waits for the inspection of the document.
+	inspected func() error
 }
 
 type signStep struct {
@@ -212,6 +218,9 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 		}
 	}
 	if err := j.checkLocks(current, fields); err != nil {
+		return signing.Result{}, err
+	}
+	if err := j.inspected(); err != nil {
 		return signing.Result{}, err
 	}
 	var res signing.Result

@@ -45,6 +45,8 @@ type Config struct {
 	// Evidence proves certificates, for the levels B-LT and B-LTA.
 	Evidence Evidence
 	Limits   Limits
+	// Inspector is the second reader of each draft; without one there is none.
+	Inspector Inspector
 	// Now and Rand default to the machine's clock and randomness.
 	Now  func() time.Time
 	Rand io.Reader

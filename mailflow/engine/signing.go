@@ -22,12 +22,10 @@ func (e *Engine) prepare(ctx context.Context, c store.Claimed, r mailflow.Reques
 	docs := make([]mailflow.Document, len(r.Documents))
 	var problems []mailflow.Problem
 	for i, doc := range r.Documents {
-		err := e.prepareOne(&doc, r)
-		var no *pdf.RefusedError
-		switch {
-		case errors.As(err, &no):
-			problems = append(problems, mailflow.Problem{Kind: mailflow.ProblemUnfitPDF, Args: []string{doc.Name, no.Error()}})
-		case err != nil:
+		err := e.prepareOne(ctx, &doc, r)
+		if problem := unusable(doc.Name, err); problem != nil {
+			problems = append(problems, *problem)
+		} else if err != nil {
 			return fmt.Errorf("preparing %q: %w", doc.Name, err)
 		}
 		docs[i] = doc
@@ -38,13 +36,17 @@ func (e *Engine) prepare(ctx context.Context, c store.Claimed, r mailflow.Reques
 	return e.settle(ctx, c, mailflow.Prepared{Documents: docs})
 }
 
-func (e *Engine) prepareOne(doc *mailflow.Document, r mailflow.Request) error {
+// prepareOne inspects a document and writes its R0; the second reader works meanwhile.
+func (e *Engine) prepareOne(ctx context.Context, doc *mailflow.Document, r mailflow.Request) error {
 	original, err := e.cfg.Blobs.Open(string(doc.Original))
 	if err != nil {
 		return err
 	}
 	defer original.Close()
-	if err := inspect(doc, original); err != nil {
+	second := e.readAgain(ctx, original)
+	defer second.end()
+	report, err := look(doc, original)
+	if err != nil {
 		return err
 	}
 	slots := []string{mailflow.SealSlot}
@@ -66,6 +68,12 @@ func (e *Engine) prepareOne(doc *mailflow.Document, r mailflow.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := second.wait(&report); err != nil {
+		return err
+	}
+	if err := judge(doc, report, r.Terms); err != nil {
+		return err
+	}
 	if err := commitAs(w, res); err != nil {
 		return err
 	}
@@ -73,28 +81,6 @@ func (e *Engine) prepareOne(doc *mailflow.Document, r mailflow.Request) error {
 	doc.Fields = make(map[string]string, len(slots))
 	for i, slot := range slots {
 		doc.Fields[slot] = names[i]
-	}
-	return nil
-}
-
-// inspect reads what the core must know of a draft.
-func inspect(doc *mailflow.Document, original store.Blob) error {
-	f, err := pdf.Open(original, original.Size())
-	if err != nil {
-		return err
-	}
-	if doc.Pages, err = f.NumPages(); err != nil {
-		return err
-	}
-	fields, err := f.SignatureFields()
-	if err != nil {
-		return err
-	}
-	doc.Certifiable = true
-	for _, field := range fields {
-		if field.Signed {
-			doc.Certifiable = false
-		}
 	}
 	return nil
 }

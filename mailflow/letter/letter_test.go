@@ -105,6 +105,7 @@ var everyProblem = []mailflow.Problem{
 	{Kind: mailflow.ProblemOwnApproval, Args: []string{"ann@acme.example"}},
 	{Kind: mailflow.ProblemSelfAddressed, Args: []string{"sign@acme.example"}},
 	{Kind: mailflow.ProblemUnfitPDF, Args: []string{"contract.pdf", "it is encrypted"}},
+	{Kind: mailflow.ProblemUnsafePDF, Args: []string{"contract.pdf", "a script that runs when the document is opened; a part of it is read from the file “logo.jpg” (page 2)", "javascript external-stream"}},
 	{Kind: mailflow.ProblemTooLarge, Args: []string{"contract.pdf", "12.3 MB", "10.0 MB"}},
 	{Kind: mailflow.ProblemMailTooLarge, Args: []string{"60.0 MB", "50.0 MB"}},
 	{Kind: mailflow.ProblemTooMany, Args: []string{"30", "20"}},
@@ -158,6 +159,20 @@ func cases() []kase {
 	for _, n := range []mailflow.Note{mailflow.NoteUsedCode, mailflow.NoteAnswered, mailflow.NoteEnded} {
 		add("note-"+string(n), ended, "p2", mailflow.Letter{Kind: mailflow.LetterNote, Note: n})
 	}
+	found := sample()
+	found.Documents[0].Inventory = mailflow.Inventory{
+		Findings: []mailflow.Finding{
+			{Class: "hidden-content", What: "the layer “Draft” is switched off", Times: 1},
+			{Class: "calculated-field", What: "a script that computes, checks or formats a field", Where: "field “Total”", Times: 12},
+			{Class: "embedded-file", What: "the attached file “invoice.xml”", Where: "page 3", Times: 1},
+		},
+		Unlisted: 4,
+	}
+	add("approve-found", found, "p1", mailflow.Letter{Kind: mailflow.LetterApprove, Token: true, Attach: preview()})
+	add("invite-found", found, "p2", mailflow.Letter{Kind: mailflow.LetterInvite, Token: true, Attach: preview()})
+	foundTwo := found
+	foundTwo.Documents = append([]mailflow.Document{two.Documents[1]}, found.Documents[0])
+	add("approve-found-two", foundTwo, "p1", mailflow.Letter{Kind: mailflow.LetterApprove, Token: true, Attach: both})
 	stranger := to(r, "", mailflow.Letter{Kind: mailflow.LetterNote, Note: mailflow.NoteNotYou, About: "p2"})
 	stranger.To = mailflow.Address{Addr: "mal@evil.example"}
 	ks = append(ks, kase{"note-not-you", stranger, r})

@@ -11,6 +11,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -237,6 +238,10 @@ func with(k kase, s string) kase {
 	docs := append([]mailflow.Document(nil), k.request.Documents...)
 	for i := range docs {
 		docs[i].Name = s
+		docs[i].Inventory.Findings = slices.Clone(docs[i].Inventory.Findings)
+		for j := range docs[i].Inventory.Findings {
+			docs[i].Inventory.Findings[j].What, docs[i].Inventory.Findings[j].Where = s, s
+		}
 	}
 	k.request.Documents = docs
 	k.letter.To.Name = s

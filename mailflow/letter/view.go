@@ -23,6 +23,7 @@ type view struct {
 	Signers      []person
 	Documents    []document
 	Many         bool
+	Found        bool // a document has findings
 	H            *fingerprint
 	Agreed       *fingerprint // what was shown before signing, in the result of one document
 	Expires      string
@@ -70,6 +71,14 @@ type document struct {
 	Pages int
 	Size  string
 	fingerprint
+	Findings []finding
+	Unlisted int // findings that are not in the list
+}
+
+// finding is something that a document holds besides its pages.
+type finding struct {
+	What, Where string
+	Times       int
 }
 
 type code struct {
@@ -220,6 +229,11 @@ func (c *composer) documents(v *view) {
 		if size > 0 {
 			doc.Size = bytesText(size)
 		}
+		for _, f := range d.Inventory.Findings {
+			doc.Findings = append(doc.Findings, finding{oneLine(f.What, 150), oneLine(f.Where, 80), f.Times})
+			v.Found = true
+		}
+		doc.Unlisted = d.Inventory.Unlisted
 		v.Documents = append(v.Documents, doc)
 		for _, a := range d.Signatures {
 			if a.Stage == mailflow.StageDone {

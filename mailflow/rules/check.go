@@ -41,6 +41,7 @@ func Check(r Rule, w World) []Fault {
 	c.levels()
 	c.people()
 	c.bounds()
+	c.inspect()
 	return c.faults
 }
 

@@ -29,6 +29,7 @@ func (s *Set) plan(r *compiled, f Facts) mailflow.Plan {
 		CodeDigits: r.Code.Digits, CodeTries: r.Code.Tries,
 		CodeLife: time.Duration(r.Code.Lifetime), Codes: r.Code.Count,
 		Expires: time.Duration(r.Expires), OwnApproval: r.OwnApproval, Reason: r.Reason, TSA: slices.Clone(r.TSA),
+		Inspect: r.Inspect.terms(),
 	}
 	p.plan.Problems = slices.Clone(f.LineProblems)
 	p.documents()

@@ -34,6 +34,7 @@ type Rule struct {
 	OwnApproval bool             `yaml:"own_approval" default:"false" doc:"Whether the sender of a draft may approve it."`
 	Seal        string           `yaml:"seal" default:"seal" doc:"Name, under keys, of the organisation's key."`
 	Level       string           `yaml:"level" default:"B-LTA" doc:"PAdES baseline level: B-B (no timestamp), B-T (timestamp from tsa), B-LT (and the revocation data that a validator needs later), B-LTA (and a timestamp over all of it: verifiable for decades)."`
+	Inspect     Inspect          `yaml:"inspect" doc:"What is done about things that a document holds besides its pages: refuse (the sender is told to send another file), warn (approvers and signers are told), allow. Each class has its own default."`
 	Code        Code             `yaml:"code" doc:"The one-time codes that signers send back."`
 	Expires     Duration         `yaml:"expires" default:"30d" doc:"How long a request may stay open, at least 1h, at most 365d."`
 	Deliver     []Person         `yaml:"deliver" doc:"Further addresses that get the signed documents, an archive for example."`
@@ -96,6 +97,7 @@ func (r Rule) WithDefaults(domains []string) Rule {
 	orDefault(&r.Code.Count, 3)
 	orDefault(&r.Code.Lifetime, 30*minute)
 	orDefault(&r.Expires, 30*day)
+	r.Inspect = r.Inspect.withDefaults()
 	return r
 }
 

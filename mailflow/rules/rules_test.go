@@ -322,6 +322,7 @@ func TestTerms(t *testing.T) {
 	want := mailflow.Terms{
 		Rule: "r", RuleHash: s.Hash(), Organisation: "Acme Ltd", AnswerLevels: all, Seal: "seal", Level: "B-B",
 		CodeDigits: 6, CodeTries: 3, CodeLife: 10 * time.Minute, Codes: 2, Expires: 14 * 24 * time.Hour, OwnApproval: true, Reason: "Agreed",
+		Inspect: Inspect{}.withDefaults().terms(),
 	}
 	if got := s.Match(draft()).Plan.Terms; !reflect.DeepEqual(got, want) {
 		t.Errorf("terms\n%+v, want\n%+v", got, want)

@@ -17,15 +17,10 @@
 package inspect
 
 import (
-	"errors"
 	"time"
 
 	"countersign/signing/inventory"
 )
-
-// ErrFailed says that the second reader could not read a document, died of it, or
-// exceeded its limits. It says nothing against the document.
-var ErrFailed = errors.New("the second reader gives no reading")
 
 // Limits bound one child process.
 type Limits struct {

@@ -54,6 +54,7 @@ func pool(t testing.TB, mode string, o inspect.Options) *inspect.Pool {
 	}
 	o.Command = []string{self, mode}
 	p := inspect.New(o)
+	p.Start()
 	t.Cleanup(p.Close)
 	return p
 }
@@ -207,7 +208,7 @@ func TestBadDocuments(t *testing.T) {
 	p := pool(t, "worker", inspect.Options{})
 	good := sample()
 	for name, b := range map[string][]byte{"empty": nil, "text": []byte("hello"), "cut": good[:len(good)/2]} {
-		if r, err := second(t, p, b); err == nil && name != "cut" || err != nil && !errors.Is(err, inspect.ErrFailed) {
+		if r, err := second(t, p, b); err == nil && name != "cut" || err != nil && !errors.Is(err, inventory.ErrNoReading) {
 			t.Errorf("%s: %v %v", name, r, err)
 		}
 		if _, err := second(t, p, good); err != nil {
@@ -223,7 +224,7 @@ func TestBomb(t *testing.T) {
 	if len(b) > 20_000 {
 		t.Fatalf("the bomb has %d bytes", len(b))
 	}
-	if r, err := second(t, p, b); !errors.Is(err, inspect.ErrFailed) {
+	if r, err := second(t, p, b); !errors.Is(err, inventory.ErrNoReading) {
 		t.Errorf("%v %v", r, err)
 	}
 	if _, err := second(t, p, sample()); err != nil {
@@ -235,14 +236,14 @@ func TestBadChildren(t *testing.T) {
 	for _, mode := range []string{"worker-hangs", "worker-dies", "worker-talks"} {
 		p := pool(t, mode, inspect.Options{Timeout: 300 * time.Millisecond})
 		for range 2 {
-			if r, err := second(t, p, sample()); !errors.Is(err, inspect.ErrFailed) {
+			if r, err := second(t, p, sample()); !errors.Is(err, inventory.ErrNoReading) {
 				t.Errorf("%s: %v %v", mode, r, err)
 			}
 		}
 	}
 	p := inspect.New(inspect.Options{Command: []string{filepath.Join(t.TempDir(), "nothing")}})
 	defer p.Close()
-	if _, err := second(t, p, sample()); !errors.Is(err, inspect.ErrFailed) {
+	if _, err := second(t, p, sample()); !errors.Is(err, inventory.ErrNoReading) {
 		t.Errorf("no program: %v", err)
 	}
 }
@@ -265,7 +266,7 @@ func (faulty) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
 // TestDisk: a fault of the disk is told as such, not as one of the document.
 func TestDisk(t *testing.T) {
 	p := pool(t, "worker", inspect.Options{})
-	if _, err := p.Read(t.Context(), faulty{}, 100); !errors.Is(err, errDisk) || errors.Is(err, inspect.ErrFailed) {
+	if _, err := p.Read(t.Context(), faulty{}, 100); !errors.Is(err, errDisk) || errors.Is(err, inventory.ErrNoReading) {
 		t.Errorf("%v", err)
 	}
 	if _, err := second(t, p, sample()); err != nil {
@@ -276,7 +277,7 @@ func TestDisk(t *testing.T) {
 func TestClose(t *testing.T) {
 	p := pool(t, "worker", inspect.Options{Workers: 2})
 	p.Close()
-	if _, err := second(t, p, sample()); !errors.Is(err, inspect.ErrFailed) {
+	if _, err := second(t, p, sample()); !errors.Is(err, inventory.ErrNoReading) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -303,7 +304,7 @@ func TestCorpus(t *testing.T) {
 		ours, err := own(b)
 		r, err2 := second(t, p, b)
 		switch {
-		case err2 != nil && !errors.Is(err2, inspect.ErrFailed):
+		case err2 != nil && !errors.Is(err2, inventory.ErrNoReading):
 			t.Errorf("%s: %v", name, err2)
 		case err != nil:
 			refused++

@@ -34,7 +34,8 @@ type Pool struct {
 	once   sync.Once
 }
 
-// New returns a pool and starts its children; it does not wait for them.
+// New returns a pool. It starts no child: [Pool.Start] does, and else the first
+// documents do.
 func New(o Options) *Pool {
 	if o.Workers == 0 {
 		o.Workers = 1
@@ -50,9 +51,23 @@ func New(o Options) *Pool {
 	}
 	p := &Pool{o: o, idle: make(chan *child, o.Workers), closed: make(chan struct{})}
 	for range o.Workers {
-		p.wg.Go(p.replace)
+		p.idle <- nil
 	}
 	return p
+}
+
+// Start starts the children and does not wait for them.
+func (p *Pool) Start() {
+	for range p.o.Workers {
+		p.wg.Go(func() {
+			switch c := <-p.idle; {
+			case c == nil:
+				p.replace()
+			default:
+				p.idle <- c
+			}
+		})
+	}
 }
 
 // replace fills a free place. If no child can be started now, the next document
@@ -78,11 +93,11 @@ func (p *Pool) Close() {
 	})
 }
 
-// Read reads a document with the second reader. [ErrFailed] says that there is no
+// Read reads a document with the second reader. [inventory.ErrNoReading] says that there is no
 // reading; other errors are those of ctx and of r.
 func (p *Pool) Read(ctx context.Context, r io.ReaderAt, size int64) (inventory.Reading, error) {
 	if size > maxDocument {
-		return inventory.Reading{}, fmt.Errorf("%w: it has more than %d MB", ErrFailed, maxDocument>>20)
+		return inventory.Reading{}, fmt.Errorf("%w: it has more than %d MB", inventory.ErrNoReading, maxDocument>>20)
 	}
 	var c *child
 	select {
@@ -90,13 +105,13 @@ func (p *Pool) Read(ctx context.Context, r io.ReaderAt, size int64) (inventory.R
 	case <-ctx.Done():
 		return inventory.Reading{}, ctx.Err()
 	case <-p.closed:
-		return inventory.Reading{}, fmt.Errorf("%w: it was stopped", ErrFailed)
+		return inventory.Reading{}, fmt.Errorf("%w: it was stopped", inventory.ErrNoReading)
 	}
 	if c == nil {
 		var err error
 		if c, err = p.start(); err != nil {
 			p.idle <- nil
-			return inventory.Reading{}, fmt.Errorf("%w: starting it: %w", ErrFailed, err)
+			return inventory.Reading{}, fmt.Errorf("%w: starting it: %w", inventory.ErrNoReading, err)
 		}
 	}
 	a, err := p.ask(ctx, c, io.NewSectionReader(r, 0, size))
@@ -112,7 +127,7 @@ func (p *Pool) Read(ctx context.Context, r io.ReaderAt, size int64) (inventory.R
 	case err != nil:
 		return inventory.Reading{}, err
 	case a.Error != "":
-		return inventory.Reading{}, fmt.Errorf("%w: %.200s", ErrFailed, a.Error)
+		return inventory.Reading{}, fmt.Errorf("%w: %.200s", inventory.ErrNoReading, a.Error)
 	}
 	return a.Reading, nil
 }
@@ -137,9 +152,9 @@ func (p *Pool) ask(ctx context.Context, c *child, doc *io.SectionReader) (answer
 	case noted.err != nil:
 		return a, noted.err
 	case limit.Err() != nil:
-		return a, fmt.Errorf("%w: it took longer than %v", ErrFailed, p.o.Timeout)
+		return a, fmt.Errorf("%w: it took longer than %v", inventory.ErrNoReading, p.o.Timeout)
 	}
-	return a, fmt.Errorf("%w: it ended over this document, for want of memory most likely", ErrFailed)
+	return a, fmt.Errorf("%w: it ended over this document, for want of memory most likely", inventory.ErrNoReading)
 }
 
 // noting remembers an error of the document's own reader.

@@ -15,7 +15,7 @@ const maxHashed = 256 << 20
 func (w *walker) hash(o pdf.Object, display string, p place) {
 	r, err := w.f.OpenStream(o)
 	if err != nil {
-		w.found(NotInspected, p, "the attached file %s cannot be unpacked", display)
+		w.found(NotInspected, p, "the attached file “%s” cannot be unpacked", display)
 		return
 	}
 	h := sha256.New()
@@ -24,9 +24,9 @@ func (w *walker) hash(o pdf.Object, display string, p place) {
 	switch {
 	case w.hashed > maxHashed:
 		w.hashed = maxHashed
-		w.found(NotInspected, p, "the attached file %s is too large to be looked at", display)
+		w.found(NotInspected, p, "the attached file “%s” is too large to be looked at", display)
 	case err != nil:
-		w.found(NotInspected, p, "the attached file %s cannot be unpacked", display)
+		w.found(NotInspected, p, "the attached file “%s” cannot be unpacked", display)
 	default:
 		w.report.Attached = append(w.report.Attached, Attached{Name: display, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))})
 	}

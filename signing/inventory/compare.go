@@ -3,8 +3,27 @@ package inventory
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 )
+
+// ErrNoReading says that the second reader could not read a document, died of it, or
+// exceeded its limits. It says nothing against the document.
+var ErrNoReading = errors.New("the second reader gives no reading")
+
+// Compare adds what the two readers disagree on, or that the second one has nothing to
+// say ([ErrNoReading]). Other errors of the second reading come back.
+func (r *Report) Compare(second Reading, err error) error {
+	switch {
+	case errors.Is(err, ErrNoReading):
+		r.Add(Finding{Class: SecondReaderFailed, What: "a second reader cannot read it"})
+		return nil
+	case err != nil:
+		return err
+	}
+	r.Add(Compare(r.Reading, second)...)
+	return nil
+}
 
 // Compare holds our reading of a document against a second reader's, and returns
 // what they disagree on.

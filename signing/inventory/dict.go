@@ -200,7 +200,7 @@ func (w *walker) attached(spec, ef pdf.Value, p place) {
 	if i := strings.LastIndexByte(display, '\\'); i >= 0 {
 		display = display[i+1:]
 	}
-	display = clean(path.Base("/" + display))
+	display = safe(path.Base("/" + display))
 	known := map[pdf.Ref]bool{}
 	for _, v := range w.resolve(ef, p).Entries() {
 		ref, ok := v.Ref()
@@ -212,7 +212,7 @@ func (w *walker) attached(spec, ef pdf.Value, p place) {
 		if !o.Stream {
 			continue
 		}
-		w.found(EmbeddedFile, p, "the attached file %s", display)
+		w.found(EmbeddedFile, p, "the attached file “%s”", display)
 		if len(w.report.Attached) < maxAttached {
 			w.hash(o, display, p)
 		}

@@ -238,7 +238,10 @@ func (r *Report) Under(p Policies, want Policy) []Finding {
 }
 
 // clean makes a text out of a document safe to print on one line, in quotation marks.
-func clean(s string) string {
+func clean(s string) string { return "“" + safe(s) + "”" }
+
+// safe takes out what is not safe to print on one line, and shortens.
+func safe(s string) string {
 	const most = 60
 	var out []rune
 	for _, r := range s {
@@ -257,5 +260,5 @@ func clean(s string) string {
 		}
 		out = append(out, r)
 	}
-	return "“" + strings.TrimRight(string(out), " ") + "”"
+	return strings.TrimRight(string(out), " ")
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,6 +151,23 @@ func TestReading(t *testing.T) {
 	}
 }
 
+func TestSecondReading(t *testing.T) {
+	r := take(t, paper{}.bytes())
+	disk := errors.New("disk")
+	if err := r.Compare(Reading{}, disk); !errors.Is(err, disk) || len(r.Findings) > 0 {
+		t.Errorf("a fault of the disk: %v, %v", err, r.Findings)
+	}
+	if err := r.Compare(r.Reading, nil); err != nil || len(r.Findings) > 0 {
+		t.Errorf("the same: %v, %v", err, r.Findings)
+	}
+	if err := r.Compare(Reading{}, fmt.Errorf("%w: it died", ErrNoReading)); err != nil || r.Counts[SecondReaderFailed] != 1 {
+		t.Errorf("no reading: %v, %v", err, r.Findings)
+	}
+	if err := r.Compare(Reading{Catalog: 1, Pages: 5}, nil); err != nil || len(r.Under(nil, Refuse)) != 1 {
+		t.Errorf("another number of pages: %v, %v", err, r.Findings)
+	}
+}
+
 func TestAttached(t *testing.T) {
 	data := bytes.Repeat([]byte("invoice "), 100_000)
 	p := paper{
@@ -158,7 +176,7 @@ func TestAttached(t *testing.T) {
 	}
 	r := take(t, p.bytes())
 	sum := sha256.Sum256(data)
-	want := []Attached{{"“a.xml”", int64(len(data)), hex.EncodeToString(sum[:])}}
+	want := []Attached{{"a.xml", int64(len(data)), hex.EncodeToString(sum[:])}}
 	if !slices.Equal(r.Attached, want) {
 		t.Errorf("%v, want %v", r.Attached, want)
 	}
