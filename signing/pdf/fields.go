@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -40,6 +41,8 @@ type Field struct {
 type form struct {
 	fields []Field
 	names  map[string]bool // true: all fully qualified names, inner nodes included
+
+	renamed []node // fields that an update has to give the name in node.name
 }
 
 // AcroForm returns the interactive form dictionary (12.7.3), with the zero Ref
@@ -116,6 +119,7 @@ func (f *File) readForm() error {
 			return err
 		}
 	}
+	w.rename()
 	f.form = &w.form
 	return nil
 }
@@ -125,6 +129,7 @@ type formWalk struct {
 	f      *File
 	seen   bitset // fields and widgets
 	count  int    // of them
+	twins  []node
 	named  int    // bytes in all names
 	values bitset // signature dictionaries
 }
@@ -157,6 +162,7 @@ type node struct {
 	name  string // of the parents, then of the field
 	typ   string // /FT
 	depth int
+	twin  bool // another field had the name before
 }
 
 // kids returns the entries of /Kids.
@@ -200,7 +206,7 @@ func (w *formWalk) direct(v Value) error {
 	if v.kind != Dict || v.Get("T").IsNull() || !v.Get("Kids").IsNull() || v.Get("FT").Name() == "Sig" {
 		return broken("the form lists %s where a field should be", v.kind)
 	}
-	w.f.irregular = "its form has a field that is no object of its own"
+	w.f.faulty = "its form has a field that is no object of its own"
 	return w.field(node{obj: Object{Value: v, base: -1}})
 }
 
@@ -213,12 +219,7 @@ func (w *formWalk) load(ref Ref) (Object, error) {
 		return Object{}, refuse(ReasonTooLarge, "more than %d form fields", maxFields)
 	}
 	o, err := w.f.Object(ref)
-	if err == nil && o.Value.IsNull() {
-		// What gets this number would become a field.
-		w.f.maxObject = max(w.f.maxObject, ref.Num)
-		return o, nil
-	}
-	if err == nil && o.Value.kind != Dict {
+	if err == nil && !o.Value.IsNull() && o.Value.kind != Dict {
 		err = broken("form field %d is %s", ref.Num, o.Value.kind)
 	}
 	return o, err
@@ -256,7 +257,12 @@ func (w *formWalk) field(n node) error {
 		if terminal {
 			terminal, n.obj.Value = false, Value{} // only the way down counts from here
 		}
-		if err := w.field(node{obj, n.name, n.typ, n.depth + 1}); err != nil {
+		if err := w.field(node{obj: obj, name: n.name, typ: n.typ, depth: n.depth + 1}); err != nil {
+			return err
+		}
+	}
+	if n.twin {
+		if err := w.addTwin(n, terminal); err != nil {
 			return err
 		}
 	}
@@ -290,14 +296,49 @@ func (w *formWalk) inherit(n *node) error {
 		return refuse(ReasonTooLarge, "names of form fields of more than %d MB", maxNames>>20)
 	}
 	names := w.form.names
-	if names[n.name] { // validators refuse such forms
-		return broken("two form fields have the name %q", clip([]byte(n.name)))
-	}
+	n.twin = names[n.name]
 	names[n.name] = true
 	if top, _, dotted := strings.Cut(n.name, "."); dotted && !names[top] {
 		names[top] = false // a full stop within /T, against 12.7.4.2
 	}
 	return nil
+}
+
+// maxTwins is how many fields are renamed.
+const maxTwins = 1000
+
+// addTwin notes a second field of the same name. Viewers take both for one field
+// (12.7.4.2), whatever their values, and validators refuse the form; so an update gives
+// it a name of its own. Not where the names have a meaning elsewhere.
+func (w *formWalk) addTwin(n node, terminal bool) error {
+	form, err := w.f.AcroForm()
+	if err != nil {
+		return err
+	}
+	if !terminal || n.typ == "Sig" || n.obj.Ref == (Ref{}) || !form.Value.Get("XFA").IsNull() || len(w.twins) == maxTwins {
+		return broken("two form fields have the name %q", clip([]byte(n.name)))
+	}
+	w.f.faulty = "two of its form fields have the same name"
+	n.obj = n.obj.compact()
+	w.twins = append(w.twins, n)
+	return nil
+}
+
+// rename finds names for the twins.
+func (w *formWalk) rename() {
+	used := map[string]int{}
+	for _, n := range w.twins {
+		partial, _ := w.f.Resolve(n.obj.Value.Get("T")) // read before
+		for i := max(2, used[n.name]); ; i++ {
+			tail := fmt.Sprintf("_%d", i)
+			if _, ok := w.form.names[n.name+tail]; !ok {
+				w.form.names[n.name+tail], used[n.name] = true, i+1
+				n.name = partial.Text() + tail
+				break
+			}
+		}
+		w.form.renamed = append(w.form.renamed, n)
+	}
 }
 
 // signatureField reads one signature field and, if it is signed, its signature.

@@ -21,6 +21,7 @@ type File struct {
 	catalog   Object
 	warnings  []string
 	irregular string // why common readers would repair the file; empty if they would not
+	faulty    string // what every update mends in a file that nobody has signed, else empty
 	untyped   bool   // the catalog had no type; it has one in catalog
 	odd       string // why some validators refuse the cross-reference chain, else empty
 
@@ -87,7 +88,7 @@ func (f *File) readCatalog() error {
 		return broken("its catalog is %s, not a dictionary", o.Value.kind)
 	}
 	if o.Value.Get("Type").Name() != "Catalog" { // readers go by /Root, validators by both
-		f.irregular, f.untyped = "its catalog is not of the type /Catalog", true
+		f.faulty, f.untyped = "its catalog is not of the type /Catalog", true
 		p := newParser(o.Value.With(Change{"Type", []byte("/Catalog")}), true)
 		if o.Value, err = p.value(0); err != nil {
 			return err
@@ -116,7 +117,8 @@ func (f *File) XRefKind() XRefKind { return f.sections[0].kind }
 func (f *File) Trailer() Value { return f.sections[0].trailer }
 
 // MaxObject returns the highest object number that the file mentions in any
-// revision, used or free. New objects are numbered above it.
+// revision, used or free, as far as it was read: after [File.CheckStructure] also by a
+// reference that leads nowhere. New objects are numbered above it.
 func (f *File) MaxObject() uint32 { return f.maxObject }
 
 // Catalog returns the document catalog (7.7.2).

@@ -11,18 +11,34 @@ import (
 // chain of the file although readers agree on it.
 func (f *File) note(why string) { f.odd = cmp.Or(f.odd, why) }
 
-// freshChain reports whether an update must not link to the sections before it: some
-// readers repair them, or refuse them, and nobody has signed the file yet. An odd
-// chain that is signed is continued; one that readers repair was refused before.
-func (f *File) freshChain() (bool, error) {
-	if f.irregular == "" && f.odd == "" {
+// mend adds to an update what every update of an unsigned file has to mend, and
+// reports whether it must not link to the sections before it: some readers repair
+// them, or refuse them. In a signed file an odd chain is continued, and what would
+// have to be mended is refused.
+func (u *Update) mend() (fresh bool, err error) {
+	f := u.f
+	if f.irregular == "" && f.faulty == "" && f.odd == "" {
 		return false, nil
 	}
 	signed, err := f.signed()
-	if err == nil && signed && f.irregular != "" {
-		err = refuse(ReasonIrregular, "%s, and it is signed already", f.irregular)
+	if err != nil {
+		return false, err
 	}
-	return !signed, err
+	if why := cmp.Or(f.irregular, f.faulty); signed && why != "" {
+		return false, refuse(ReasonIrregular, "%s, and it is signed already", why)
+	}
+	set := func(ref Ref, body []byte) {
+		if u.Offset(ref) < 0 { // not what the caller changes
+			u.Set(ref, body)
+		}
+	}
+	if f.untyped {
+		set(f.catalog.Ref, f.catalog.Value.raw)
+	}
+	for _, n := range f.form.renamed {
+		set(n.obj.Ref, n.obj.Value.With(Change{"T", TextString(n.name)}))
+	}
+	return !signed && (f.irregular != "" || f.odd != ""), nil
 }
 
 // maxFull is how many objects a section that lists all of them may have.

@@ -17,8 +17,9 @@ var errShort = errors.New("buffer too short")
 type parser struct {
 	buf  []byte
 	pos  int
-	eof  bool // the file, too, ends at the end of buf
-	left int  // values that may still be made
+	eof  bool  // the file, too, ends at the end of buf
+	left int   // values that may still be made
+	refs int64 // highest number in a reference so far
 
 	skim    bool // check arrays, but do not keep their items
 	skimmed int  // how many were not kept
@@ -335,6 +336,7 @@ func (p *parser) reference(v Value) (Value, error) {
 			return v, err
 		}
 		if string(r) == "R" {
+			p.refs = max(p.refs, v.num)
 			return Value{kind: Reference, num: v.num, gen: uint16(g)}, nil
 		}
 	}

@@ -131,7 +131,7 @@ func (f *File) Object(ref Ref) (Object, error) {
 		if ref.Gen != 0 {
 			return null, nil
 		}
-		return f.packedObject(ref, e)
+		return f.packedObject(ref, e, false)
 	}
 	return null, nil
 }

@@ -18,8 +18,9 @@ type packed struct {
 	num, at uint32
 }
 
-// packedObject reads an object out of an object stream.
-func (f *File) packedObject(ref Ref, e entry) (Object, error) {
+// packedObject reads an object out of an object stream, with skim without the items of
+// arrays.
+func (f *File) packedObject(ref Ref, e entry, skim bool) (Object, error) {
 	s, err := f.objectStream(uint32(e.offset))
 	if err != nil {
 		return Object{}, err
@@ -29,7 +30,7 @@ func (f *File) packedObject(ref Ref, e entry) (Object, error) {
 		return Object{}, err
 	}
 	p := newParser(s.data, true)
-	p.pos = s.first + int(s.index[i].at)
+	p.skim, p.pos = skim, s.first+int(s.index[i].at)
 	if p.pos > len(s.data) {
 		return Object{}, broken("object %d lies outside of object stream %d", ref.Num, s.num)
 	}
@@ -37,7 +38,7 @@ func (f *File) packedObject(ref Ref, e entry) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	if err := f.spend(len(v.raw) + valueCost*(maxValues-p.left)); err != nil {
+	if err := f.parsed(p, len(v.raw)); err != nil {
 		return Object{}, err
 	}
 	return Object{Ref: ref, Value: v, base: -1}, nil

@@ -381,6 +381,27 @@ c) /H <48 656C6c6> /N -12 /R -.5 /L [1 2 0 R null true] /D << /X /Y >> % comment
 	}
 }
 
+// TestDanglingReferences: no new object gets a number that a reference names already,
+// wherever that is, as it would become what is referred to.
+func TestDanglingReferences(t *testing.T) {
+	b := newBuild()
+	plain(b, 1, "", "/Contents 70 0 R")
+	b.obj(4, "[[99 0 R]]")
+	table := b.table(4, "/Info 80 0 R", " \n")
+	b = newBuild()
+	plain(b, 1, "", "")
+	rows := b.packed(5, []int{4}, []string{"<< /A [99 0 R] >>"})
+	for name, file := range map[string][]byte{"table": table, "packed": b.xrefStream(6, rows, "")} {
+		f := mustOpen(t, file)
+		if err := f.CheckStructure(); err != nil {
+			t.Fatal(err)
+		}
+		if ref := f.NewUpdate().Alloc(); ref.Num != 100 {
+			t.Errorf("%s: new object %d", name, ref.Num)
+		}
+	}
+}
+
 // TestCheckStructure: damage in what signing does not touch is found, too.
 func TestCheckStructure(t *testing.T) {
 	for name, b := range shapes() {

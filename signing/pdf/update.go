@@ -30,8 +30,8 @@ type updated struct {
 	end  int64 // file offset behind the body
 }
 
-// NewUpdate starts an update. New objects get numbers above every number the
-// file mentions; freed numbers are never used again.
+// NewUpdate starts an update. New objects get numbers above [File.MaxObject]; freed
+// numbers are never used again.
 func (f *File) NewUpdate() *Update {
 	return &Update{f: f, next: f.maxObject + 1}
 }
@@ -84,12 +84,9 @@ func (u *Update) Finish() ([]byte, error) {
 	if u.next > maxObjectNumber {
 		return nil, refuse(ReasonTooLarge, "no object numbers are left")
 	}
-	fresh, err := u.f.freshChain()
+	fresh, err := u.mend()
 	if err != nil {
 		return nil, err
-	}
-	if c := u.f.catalog; u.f.untyped && u.Offset(c.Ref) < 0 {
-		u.Set(c.Ref, c.Value.raw)
 	}
 	last, _, err := u.f.window(u.f.size-1, 1)
 	if err != nil {

@@ -83,6 +83,13 @@ func (f *File) spend(n int) error {
 // valueCost is what making a value costs, in bytes of plain parsing.
 const valueCost = 8
 
+// parsed pays for what a parser did with n bytes and keeps the highest number that a
+// reference in them names. It may lead nowhere, as long as no new object gets that number.
+func (f *File) parsed(p *parser, n int) error {
+	f.maxObject = max(f.maxObject, uint32(p.refs))
+	return f.spend(n + valueCost*(maxValues-p.left+p.skimmed))
+}
+
 // parseAt hands read a parser over the bytes at off, with more and more of them
 // until they are enough.
 func (f *File) parseAt(off int64, read func(*parser) error) error {
@@ -93,7 +100,7 @@ func (f *File) parseAt(off int64, read func(*parser) error) error {
 		}
 		p := newParser(buf, eof)
 		err = read(p)
-		if err := f.spend(p.pos + valueCost*(maxValues-p.left+p.skimmed)); err != nil {
+		if err := f.parsed(p, p.pos); err != nil {
 			return err
 		}
 		if !errors.Is(err, errShort) {
