@@ -17,11 +17,8 @@ func (f *File) note(why string) { f.odd = cmp.Or(f.odd, why) }
 // have to be mended is refused.
 func (u *Update) mend() (fresh bool, err error) {
 	f := u.f
-	if f.irregular == "" && f.faulty == "" && f.odd == "" {
-		return false, nil
-	}
 	signed, err := f.signed()
-	if err != nil {
+	if err != nil || f.irregular == "" && f.faulty == "" && f.odd == "" {
 		return false, err
 	}
 	if why := cmp.Or(f.irregular, f.faulty); signed && why != "" {
