@@ -129,14 +129,24 @@ func tool(t testing.TB, args ...string) (int, string) {
 // qpdf returns the exit code of qpdf --check: 0 clean, 3 warnings, 2 errors.
 func qpdf(t testing.TB, pdf []byte) (int, string) {
 	t.Helper()
-	return tool(t, "qpdf", "--check", save(t, pdf))
+	return qpdfFile(t, save(t, pdf))
+}
+
+func qpdfFile(t testing.TB, path string) (int, string) {
+	t.Helper()
+	return tool(t, "qpdf", "--check", path)
 }
 
 // pdfsig counts the signatures that poppler finds valid, -1 if it gives no verdict. It
 // exits 0 on a mismatch, so its text counts.
 func pdfsig(t testing.TB, pdf []byte) (valid int, text string) {
 	t.Helper()
-	code, text := tool(t, "pdfsig", "-nocert", save(t, pdf))
+	return pdfsigFile(t, save(t, pdf))
+}
+
+func pdfsigFile(t testing.TB, path string) (valid int, text string) {
+	t.Helper()
+	code, text := tool(t, "pdfsig", "-nocert", path)
 	if code < 0 {
 		return -1, text
 	}
