@@ -191,7 +191,7 @@ func (w *formWalk) root(ref Ref) error {
 		}
 		return broken("form field %d has no name", obj.Ref.Num)
 	}
-	if obj, err = w.load(ref); err != nil || obj.Value.IsNull() {
+	if err := w.enter(obj); err != nil || obj.Value.IsNull() {
 		return err
 	}
 	return w.field(node{obj: obj})
@@ -212,17 +212,25 @@ func (w *formWalk) direct(v Value) error {
 
 // load reads a field or widget, which must be reached by exactly one way.
 func (w *formWalk) load(ref Ref) (Object, error) {
-	if !w.seen.add(ref.Num) {
-		return Object{}, broken("the form reaches field %d twice", ref.Num)
-	}
-	if w.count++; w.count > maxFields {
-		return Object{}, refuse(ReasonTooLarge, "more than %d form fields", maxFields)
-	}
 	o, err := w.f.Object(ref)
-	if err == nil && !o.Value.IsNull() && o.Value.kind != Dict {
-		err = broken("form field %d is %s", ref.Num, o.Value.kind)
+	if err == nil {
+		err = w.enter(o)
 	}
 	return o, err
+}
+
+// enter counts a field or widget.
+func (w *formWalk) enter(o Object) error {
+	if !w.seen.add(o.Ref.Num) {
+		return broken("the form reaches field %d twice", o.Ref.Num)
+	}
+	if w.count++; w.count > maxFields {
+		return refuse(ReasonTooLarge, "more than %d form fields", maxFields)
+	}
+	if !o.Value.IsNull() && o.Value.kind != Dict {
+		return broken("form field %d is %s", o.Ref.Num, o.Value.kind)
+	}
+	return nil
 }
 
 // field handles a node that has a name of its own.

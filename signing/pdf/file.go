@@ -27,6 +27,7 @@ type File struct {
 
 	blocks   [4]block // read last
 	oldest   int      // index of the block to be replaced next
+	open     []Value  // room for parsers
 	streams  []*objectStream
 	work     int64 // bytes read, parsed and decompressed so far
 	rowBytes int64 // entries kept of cross-reference streams and irregular tables

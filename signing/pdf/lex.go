@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 )
 
@@ -17,9 +18,10 @@ var errShort = errors.New("buffer too short")
 type parser struct {
 	buf  []byte
 	pos  int
-	eof  bool  // the file, too, ends at the end of buf
-	left int   // values that may still be made
-	refs int64 // highest number in a reference so far
+	eof  bool    // the file, too, ends at the end of buf
+	left int     // values that may still be made
+	open []Value // items of the arrays and dictionaries that are not closed yet
+	refs int64   // highest number in a reference so far
 
 	skim    bool // check arrays, but do not keep their items
 	skimmed int  // how many were not kept
@@ -201,6 +203,7 @@ func (p *parser) hex() error {
 
 func (p *parser) array(depth int) (Value, error) {
 	v := Value{kind: Array}
+	first := len(p.open)
 	for p.pos++; ; {
 		p.skip()
 		c, err := p.peek()
@@ -209,6 +212,7 @@ func (p *parser) array(depth int) (Value, error) {
 		}
 		if c == ']' {
 			p.pos++
+			v.list = p.closed(first)
 			return v, nil
 		}
 		it, err := p.value(depth + 1)
@@ -220,8 +224,19 @@ func (p *parser) array(depth int) (Value, error) {
 			p.skimmed++
 			continue
 		}
-		v.list = append(v.list, it)
+		p.open = append(p.open, it)
 	}
+}
+
+// closed returns the items that were opened since there were first of them, in a slice of
+// just their number.
+func (p *parser) closed(first int) []Value {
+	if first == len(p.open) {
+		return nil
+	}
+	list := slices.Clone(p.open[first:])
+	p.open = p.open[:first]
+	return list[:len(list):len(list)]
 }
 
 // dict reads a dictionary. A key that occurs twice is refused, because readers
@@ -229,6 +244,7 @@ func (p *parser) array(depth int) (Value, error) {
 func (p *parser) dict(depth int) (Value, error) {
 	v := Value{kind: Dict}
 	var seen map[string]bool
+	first := len(p.open)
 	for p.pos += 2; ; {
 		p.skip()
 		c, err := p.peek()
@@ -243,6 +259,7 @@ func (p *parser) dict(depth int) (Value, error) {
 				return v, broken("a dictionary ends with a single >")
 			}
 			p.pos += 2
+			v.list = p.closed(first)
 			return v, nil
 		}
 		if c != '/' {
@@ -252,33 +269,33 @@ func (p *parser) dict(depth int) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		if v.twice(key, &seen) {
+		if twice(p.open[first:], key, &seen) {
 			return v, broken("a dictionary has the key %q twice", clip([]byte(key.Name())))
 		}
 		val, err := p.value(depth + 1)
 		if err != nil {
 			return v, err
 		}
-		v.list = append(v.list, key, val)
+		p.open = append(p.open, key, val)
 	}
 }
 
 // twice reports whether a dictionary that is being read has the key already. Small ones
 // are searched, larger ones keep a map of their keys.
-func (v Value) twice(key Value, seen *map[string]bool) bool {
+func twice(list []Value, key Value, seen *map[string]bool) bool {
 	const small = 32 // keys and values
-	if len(v.list) < small {
-		for i := 0; i < len(v.list); i += 2 {
-			if v.list[i].sameName(key) {
+	if len(list) < small {
+		for i := 0; i < len(list); i += 2 {
+			if list[i].sameName(key) {
 				return true
 			}
 		}
 		return false
 	}
 	if *seen == nil {
-		*seen = make(map[string]bool, len(v.list))
-		for i := 0; i < len(v.list); i += 2 {
-			(*seen)[v.list[i].Name()] = true
+		*seen = make(map[string]bool, len(list))
+		for i := 0; i < len(list); i += 2 {
+			(*seen)[list[i].Name()] = true
 		}
 	}
 	name := key.Name()

@@ -90,6 +90,14 @@ func (f *File) parsed(p *parser, n int) error {
 	return f.spend(n + valueCost*(maxValues-p.left+p.skimmed))
 }
 
+// reuse keeps a parser's room for open arrays and dictionaries. What is left in it holds
+// on to the buffer, so not that of a large one.
+func (f *File) reuse(p *parser) {
+	if f.open = nil; cap(p.open) <= 256 && len(p.buf) <= maxBlock {
+		f.open = p.open[:0]
+	}
+}
+
 // parseAt hands read a parser over the bytes at off, with more and more of them
 // until they are enough.
 func (f *File) parseAt(off int64, read func(*parser) error) error {
@@ -99,7 +107,9 @@ func (f *File) parseAt(off int64, read func(*parser) error) error {
 			return err
 		}
 		p := newParser(buf, eof)
+		p.open = f.open[:0]
 		err = read(p)
+		f.reuse(p)
 		if err := f.parsed(p, p.pos); err != nil {
 			return err
 		}
