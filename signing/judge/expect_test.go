@@ -5,6 +5,7 @@ package judge
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,13 +120,19 @@ func byPyHanko(e exhibit, r judgeRequest) error {
 	}
 	var signatures, timestamps []pyVerdict
 	var bad []string
+	if len(e.signatures) == 0 {
+		return errors.New("the test expects no signature")
+	}
 	for i, v := range a.Signatures {
 		if v.Kind == "timestamp" {
 			timestamps = append(timestamps, v)
 		} else {
 			signatures = append(signatures, v)
 		}
-		covers := v.Covers == "ENTIRE_REVISION" && i < len(a.Signatures)-1 || v.Covers == "ENTIRE_FILE" && i == len(a.Signatures)-1
+		covers := v.Covers == "ENTIRE_REVISION" || v.Covers == "ENTIRE_FILE"
+		if i == len(a.Signatures)-1 && (v.Kind == "timestamp" || e.signatures[len(e.signatures)-1].level != "B-LT") {
+			covers = v.Covers == "ENTIRE_FILE" // at B-LT the evidence follows
+		}
 		if !v.Intact || !v.Valid || !v.Permitted || !covers || v.Kind == "timestamp" && !slices.Contains(harmless, v.Modification) {
 			bad = append(bad, fmt.Sprintf("%+v", v))
 		}

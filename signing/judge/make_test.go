@@ -27,6 +27,7 @@ import (
 	"countersign/signing/evidence"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 // A world has a clock, authorities and keys.
@@ -129,7 +130,7 @@ func prepare(base []byte, specs ...pades.FieldSpec) ([]byte, []string, error) {
 	return out.Bytes(), names, err
 }
 
-// sign makes one signature, at B-B or B-T.
+// sign makes one signature, at B-B, or at B-T for all other levels.
 func (w *world) sign(base []byte, key signing.Key, p signing.Params, level string) ([]byte, error) {
 	p.SigningTime, p.Chain = w.clock(), key.Chain()
 	if level != "B-B" {
@@ -169,12 +170,69 @@ func (w *world) sign(base []byte, key signing.Key, p signing.Params, level strin
 	return out.Bytes(), nil
 }
 
-// exhibit is a file of this world, judged a minute later.
-func (w *world) exhibit(t testing.TB, b []byte, signatures ...wanted) exhibit {
-	t.Helper()
+// extend adds the evidence for all that is in a file, and for B-LTA a document timestamp.
+func (w *world) extend(base []byte, level string) ([]byte, error) {
+	ctx, size := context.Background(), int64(len(base))
+	subjects, known, err := signing.Subjects(bytes.NewReader(base), size)
+	if err != nil {
+		return nil, err
+	}
+	p := signing.ExtensionParams{}
+	if p.Data, err = w.gather(ctx, subjects, known); err != nil {
+		return nil, err
+	}
+	if level == "B-LTA" {
+		p.TokenRoom = w.client.TokenRoom()
+	}
+	x, err := signing.NewExtension(bytes.NewReader(base), size, p)
+	if err != nil {
+		return nil, err
+	}
+	var token []byte
+	if level == "B-LTA" {
+		stamp, err := w.client.TimestampDigest(ctx, x.Digest, x.Hash)
+		if err != nil {
+			return nil, err
+		}
+		token = stamp.DER
+	}
+	var out bytes.Buffer
+	if _, err := signing.FinishExtension(&out, bytes.NewReader(base), x, token); err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(out.Bytes(), base) {
+		return nil, fmt.Errorf("the extended file does not begin with what was extended")
+	}
+	return out.Bytes(), signing.CheckExtension(bytes.NewReader(out.Bytes()), int64(out.Len()), x)
+}
+
+// gather returns the certificates of the subjects and the authorities' lists of now.
+func (w *world) gather(_ context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error) {
 	crls, err := w.pki.CRLs(w.clock())
-	check(t, err)
-	return exhibit{pdf: b, at: w.clock().Add(time.Minute), root: w.root(), crls: crls, signatures: signatures}
+	data := revocation.Data{CRLs: crls}
+	for _, s := range subjects {
+		for _, c := range s.Certs {
+			data.Certs = append(data.Certs, c.Raw)
+		}
+	}
+	data.Certs = append(data.Certs, w.root().Raw)
+	known.Add(data)
+	return known, err
+}
+
+// exhibit is a file of this world, judged a minute later. For a signature below B-LT
+// the validator gets the revocation lists of now.
+func (w *world) exhibit(t testing.TB, b []byte, timestamps int, signatures ...wanted) exhibit {
+	t.Helper()
+	e := exhibit{pdf: b, at: w.clock().Add(time.Minute), root: w.root(), signatures: signatures, timestamps: timestamps}
+	for _, s := range signatures {
+		if s.level == "B-B" || s.level == "B-T" {
+			var err error
+			e.crls, err = w.pki.CRLs(w.clock())
+			check(t, err)
+		}
+	}
+	return e
 }
 
 // rewritten lets qpdf write a file in another form.

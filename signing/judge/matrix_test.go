@@ -5,6 +5,7 @@ package judge
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -44,8 +45,8 @@ func (c combination) String() string {
 }
 
 var (
-	kinds  = []string{"P-256", "RSA-2048", "RSA-3072", "P-384", "Ed25519"}
-	levels = []string{"B-B", "B-T"}
+	kinds  = []string{"P-256", "RSA-2048", "RSA-3072", "RSA-3072 PSS", "P-384", "Ed25519"}
+	levels = []string{"B-B", "B-T", "B-LT", "B-LTA"}
 )
 
 // combinations picks n cells so that every row and column has its share.
@@ -86,10 +87,16 @@ var noEd25519 = map[string]string{
 	"openssl cms -verify -cades": "no Ed25519 in CMS",
 }
 
+// noPSS are the judges that know no RSASSA-PSS.
+var noPSS = map[string]string{"mutool sign -v": "no RSASSA-PSS"}
+
 // exempt names the judges that cannot judge signatures of a kind of key.
 func exempt(kind string) map[string]string {
-	if kind == "Ed25519" {
+	switch kind {
+	case "Ed25519":
 		return noEd25519
+	case "RSA-3072 PSS":
+		return noPSS
 	}
 	return nil
 }
@@ -103,10 +110,18 @@ func TestMatrix(t *testing.T) {
 			r0, names, err := prepare(c.sample.pdf, pades.FieldSpec{Name: "Signature1"})
 			check(t, err)
 			out, err := w.sign(r0, w.key(t, c.kind), signing.Params{
-				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)",
+				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)", PSS: c.kind == "RSA-3072 PSS",
 			}, c.level)
 			check(t, err)
-			e := w.exhibit(t, out, wanted{names[0], c.level})
+			timestamps := 0
+			if c.level == "B-LT" || c.level == "B-LTA" {
+				out, err = w.extend(out, c.level)
+				check(t, err)
+			}
+			if c.level == "B-LTA" {
+				timestamps = 1
+			}
+			e := w.exhibit(t, out, timestamps, wanted{names[0], c.level})
 			e.hybrid, e.exempt = c.sample.hybrid, exempt(c.kind)
 			judged(t, e)
 		})
@@ -118,27 +133,71 @@ func sealLock() *pades.FieldLock {
 	return &pades.FieldLock{Lock: pdf.Lock{Action: pdf.LockExclude}, New: true}
 }
 
-// TestChain: a seal at P=2, then two signers; after each step all signatures have full marks.
+// TestChain: a seal at P=2, two signers, and an extension; after each step all signatures
+// have full marks.
 func TestChain(t *testing.T) {
 	w := newWorld(t, noon)
-	for _, s := range samples(t) {
+	for i, s := range samples(t) {
 		t.Run(s.name, func(t *testing.T) {
 			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
 				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 			check(t, err)
 			var want []wanted
-			for i, kind := range []string{"P-256", "RSA-2048", "P-384"} {
-				p := signing.Params{Field: names[i]}
-				if i == 0 {
+			for j, kind := range []string{"P-256", "RSA-2048", "P-384"} {
+				p := signing.Params{Field: names[j]}
+				if j == 0 {
 					p.Certification = 2
 				}
 				cur, err = w.sign(cur, w.key(t, kind), p, "B-T")
 				check(t, err)
-				want = append(want, wanted{names[i], "B-T"})
+				want = append(want, wanted{names[j], "B-T"})
+				if i == 0 || j == 2 {
+					e := w.exhibit(t, cur, 0, want...)
+					e.hybrid = s.hybrid
+					judged(t, e)
+				}
 			}
-			e := w.exhibit(t, cur, want...)
+			cur, err = w.extend(cur, "B-LTA")
+			check(t, err)
+			e := w.exhibit(t, cur, 1, raised(want)...)
 			e.hybrid = s.hybrid
 			judged(t, e)
 		})
 	}
+}
+
+// TestChainOfArchived: every step is brought to B-LTA before the next one signs.
+func TestChainOfArchived(t *testing.T) {
+	w := newWorld(t, noon)
+	for _, s := range samples(t)[:5] {
+		t.Run(s.name, func(t *testing.T) {
+			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
+				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
+			check(t, err)
+			var want []wanted
+			for j, kind := range []string{"P-256", "P-384", "RSA-2048"} {
+				p := signing.Params{Field: names[j]}
+				if j == 0 {
+					p.Certification = 2
+				}
+				cur, err = w.sign(cur, w.key(t, kind), p, "B-T")
+				check(t, err)
+				cur, err = w.extend(cur, "B-LTA")
+				check(t, err)
+				want = append(want, wanted{names[j], "B-LTA"})
+				e := w.exhibit(t, cur, j+1, want...)
+				e.hybrid = s.hybrid
+				judged(t, e)
+			}
+		})
+	}
+}
+
+// raised are the signatures after an extension to B-LTA.
+func raised(signatures []wanted) []wanted {
+	up := slices.Clone(signatures)
+	for i := range up {
+		up[i].level = "B-LTA"
+	}
+	return up
 }
