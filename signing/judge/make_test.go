@@ -71,6 +71,13 @@ func (k *softKey) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts)
 	return k.Signer.Sign(rand.Reader, digest, opts)
 }
 
+func (k *softKey) pkcs8(t testing.TB) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(k.Signer)
+	check(t, err)
+	return der
+}
+
 // key makes a key of a kind, once.
 func (w *world) key(t testing.TB, kind string) *softKey {
 	t.Helper()
@@ -226,6 +233,7 @@ func (w *world) exhibit(t testing.TB, b []byte, timestamps int, signatures ...wa
 	t.Helper()
 	e := exhibit{pdf: b, at: w.clock().Add(time.Minute), root: w.root(), signatures: signatures, timestamps: timestamps}
 	for _, s := range signatures {
+		e.trailer = s.level == "B-LT"
 		if s.level == "B-B" || s.level == "B-T" {
 			var err error
 			e.crls, err = w.pki.CRLs(w.clock())

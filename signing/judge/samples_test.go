@@ -13,9 +13,10 @@ import (
 
 // A sample is an unsigned file that people might mail in.
 type sample struct {
-	name   string
-	pdf    []byte
-	hybrid bool
+	name    string
+	pdf     []byte
+	streams bool // its cross-reference is a stream
+	lenient bool // pyHanko rejects it as such
 }
 
 func samples(t testing.TB) []sample {
@@ -25,13 +26,13 @@ func samples(t testing.TB) []sample {
 	return []sample{
 		{name: "table", pdf: base},
 		{name: "no newline at the end", pdf: bytes.TrimRight(base, "\n")},
-		{name: "xref stream", pdf: streamFile(false)},
-		{name: "object streams", pdf: rewritten(t, three, "--object-streams=generate")},
-		{name: "hybrid", pdf: streamFile(true), hybrid: true},
+		{name: "xref stream", pdf: streamFile(false), streams: true},
+		{name: "object streams", pdf: rewritten(t, three, "--object-streams=generate"), streams: true},
+		{name: "hybrid", pdf: streamFile(true), lenient: true},
 		{name: "linearized", pdf: rewritten(t, three, "--linearize")},
-		{name: "linearized, object streams", pdf: rewritten(t, three, "--linearize", "--object-streams=generate")},
+		{name: "linearized, object streams", pdf: rewritten(t, three, "--linearize", "--object-streams=generate"), streams: true},
 		{name: "form", pdf: withForm(t, base, false)},
-		{name: "form in objects of its own", pdf: withForm(t, rewritten(t, three, "--object-streams=generate"), true)},
+		{name: "form in objects of its own", pdf: withForm(t, rewritten(t, three, "--object-streams=generate"), true), streams: true},
 		{name: "tagged", pdf: tagged(t, base)},
 		{name: "rotated", pdf: rewritten(t, three, "--rotate=+90")},
 		{name: "PDF 2.0", pdf: rewritten(t, three, "--force-version=2.0")},

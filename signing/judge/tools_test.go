@@ -198,7 +198,7 @@ func byOpenSSLTS(e exhibit, r judgeRequest) error {
 	}
 	want := e.timestamps
 	for _, w := range e.signatures {
-		if w.level != "B-B" {
+		if w.stamped() {
 			want++
 		}
 	}

@@ -3,14 +3,15 @@
 Reads one JSON request a line on standard input and answers each with one JSON line:
 
   {"op": "judge", "file": PATH, "roots": [PEM...], "time": RFC3339, "crls": [DER...],
-   "levels": {FIELD: "B-B|B-T|B-LT|B-LTA"}, "hybrid": false}
+   "levels": {FIELD: "B-B|B-T|B-LT|B-LTA"}, "lenient": false}
       -> {"signatures": [{"field", "kind", "covers", "intact", "valid", "modification",
           "permitted", "status", "reason", "stamped", "proven"}]}
   {"op": "sign", "in": PATH, "out": PATH, "key": PEM, "field": NAME, "certify": 0-3,
    "lock": null or {"action": "All|Include|Exclude", "fields": []}, "level": "B-B|B-T|B-LTA",
-   "tsa": URL, "roots": [PEM...], "crls": [DER...]}
+   "tsa": URL, "roots": [PEM...], "crls": [DER...], "pss": false, "lenient": false}
       -> {}
 
+lenient lets pyHanko read files that it rejects as such, hybrid ones for example.
 A request that fails is answered with {"error": TEXT}. Nothing is fetched when judging:
 evidence is what the file has and the revocation lists that the request names.
 Validation follows ETSI EN 319 102-1 at the given time: clause 5.3 for a signature of
@@ -183,8 +184,7 @@ async def judge_one(sig, spec, at, levels):
 async def judge(request):
     at = datetime.fromisoformat(request["time"])
     with open(request["file"], "rb") as f:
-        # Strict, pyHanko rejects signatures in hybrid files as such.
-        reader = PdfFileReader(f, strict=not request.get("hybrid"))
+        reader = PdfFileReader(f, strict=not request.get("lenient"))
         if reader.encrypted:
             reader.decrypt(b"")
         try:
@@ -213,7 +213,12 @@ async def sign(request):
     chain = certificates([request["key"]])
     store = SimpleCertificateStore()
     store.register_multiple(chain)
-    signer = signers.SimpleSigner(signing_cert=chain[0], signing_key=private_key(request["key"]), cert_registry=store)
+    signer = signers.SimpleSigner(
+        signing_cert=chain[0],
+        signing_key=private_key(request["key"]),
+        cert_registry=store,
+        prefer_pss=request["pss"],
+    )
     lock = request.get("lock")
     policy = lock and fields.FieldMDPSpec(fields.FieldMDPAction("/" + lock["action"]), lock.get("fields"))
     archive = request["level"] == "B-LTA"
@@ -228,7 +233,7 @@ async def sign(request):
     )
     stamper = timestamps.HTTPTimeStamper(request["tsa"]) if request["level"] != "B-B" else None
     with open(request["in"], "rb") as f, open(request["out"], "w+b") as out:
-        writer = IncrementalPdfFileWriter(f, strict=not request.get("hybrid"))
+        writer = IncrementalPdfFileWriter(f, strict=not request.get("lenient"))
         if writer.prev.encrypted:
             writer.encrypt(b"")
         field = fields.SigFieldSpec(request["field"], field_mdp_spec=policy)

@@ -70,7 +70,7 @@ public final class Judge {
     String time; // judge: RFC 3339, when the validation takes place
     List<String> roots; // PEM files: the trust anchors
     List<String> crls; // DER files: revocation lists besides those in the PDF
-    String in, out, key, field, level, tsa; // sign: PDFs, PEM with key and chain, B-B to B-LTA, URL
+    String in, out, key, level, tsa; // sign: PDFs, PEM with key and chain, B-B to B-LTA, URL
     int certify; // sign: DocMDP level, 0: approval signature
     boolean visible; // sign: with a text on the first page
   }
@@ -204,16 +204,15 @@ public final class Judge {
     if (r.certify > 0) {
       p.setPermission(CertificationPermission.fromCode(r.certify));
     }
-    SignatureImageParameters image = new SignatureImageParameters();
-    image.getFieldParameters().setFieldId(r.field);
     if (r.visible) {
+      SignatureImageParameters image = new SignatureImageParameters();
       image.getFieldParameters().setOriginX(50);
       image.getFieldParameters().setOriginY(600);
       SignatureImageTextParameters text = new SignatureImageTextParameters();
       text.setText("Signed by somebody else");
       image.setTextParameters(text);
+      p.setImageParameters(image);
     }
-    p.setImageParameters(image);
     try (Pkcs12SignatureToken token = token(r.key)) {
       DSSPrivateKeyEntry key = token.getKeys().get(0);
       p.setSigningCertificate(key.getCertificate());
