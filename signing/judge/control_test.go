@@ -4,14 +4,11 @@ package judge
 
 import (
 	"bytes"
-	"encoding/pem"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"countersign/signing"
+	"countersign/signing/demopki"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 )
@@ -31,11 +28,11 @@ func refusedBy(t *testing.T, e exhibit) map[string]error {
 
 // TestJudgesSayNo: a file that is not good does not get through, whatever is wrong with it.
 func TestJudgesSayNo(t *testing.T) {
-	w := newWorld(t, noon)
+	w := newWorld(t, noon, demopki.P256)
 	base := withForm(t, pdf.Sample("Contract", []string{"Party A pays 100."}), false)
 	r0, names, err := prepare(base, pades.FieldSpec{Name: "Seal", Lock: sealLock()})
 	check(t, err)
-	stamped, err := w.sign(r0, w.key(t, "P-256"), signing.Params{Field: names[0], Certification: 2}, "B-T")
+	stamped, err := w.sign(r0, w.key(t, demopki.P256), signing.Params{Field: names[0], Certification: 2}, "B-T")
 	check(t, err)
 	archived, err := w.extend(stamped, "B-LTA")
 	check(t, err)
@@ -58,7 +55,7 @@ func TestJudgesSayNo(t *testing.T) {
 		by      []string // at least these refuse it
 	}{
 		"content changed":                   {with(func(e *exhibit) { replace(t, e.pdf, "pays 100", "pays 900") }), append(all, "pdfsig", "openssl cms -verify -cades")},
-		"other root":                        {with(func(e *exhibit) { e.root = newWorld(t, noon).root() }), append(all, "openssl cms -verify -cades", "openssl ts -verify")},
+		"other root":                        {with(func(e *exhibit) { e.root = newWorld(t, noon, demopki.P256).root() }), append(all, "openssl cms -verify -cades", "openssl ts -verify")},
 		"level too low":                     {with(func(e *exhibit) { e.pdf, e.timestamps = stamped, 0 }), all},
 		"no lists":                          {with(func(e *exhibit) { e.pdf, e.timestamps, e.signatures[0].level = stamped, 0, "B-T" }), all},
 		"text added":                        {with(update(drawMore)), all},
@@ -114,14 +111,15 @@ func noteMore(f *pdf.File, u *pdf.Update) {
 // TestGaps shows that what we let judges complain of is theirs: signatures that pyHanko
 // itself made get the same complaint.
 func TestGaps(t *testing.T) {
-	w := newWorld(t, time.Now)
+	w := newWorld(t, time.Now, demopki.P256)
 	inputs := map[string]sample{}
 	for _, s := range samples(t) {
 		inputs[s.name] = s
 	}
 	for kind, complaints := range gaps {
-		t.Run(kind, func(t *testing.T) {
-			f := foreigner{by: pyhanko, level: "B-T", key: w.keyFile(t, kind), pss: strings.Contains(kind, "PSS")}
+		t.Run(kind.String(), func(t *testing.T) {
+			w := newWorld(t, time.Now, kind.algorithm)
+			f := foreigner{by: pyhanko, level: "B-T", pss: kind.pss}
 			out, err := f.sign(t, w, inputs["table"])
 			check(t, err)
 			e := w.exhibit(t, out, 0, wanted{field: "Theirs", level: "B-T"})
@@ -171,18 +169,4 @@ func withAppearance(t testing.TB, base []byte) []byte {
 		u.SetStream(ref, []byte("/Type /XObject /Subtype /Form /BBox [0 0 40 20]"), []byte("0 0 40 20 re S"))
 		u.Set(field.Ref, field.Value.With(pdf.Change{Key: "AP", Raw: []byte("<< /N " + ref.String() + " >>")}))
 	})
-}
-
-// keyFile writes a key of a kind with its chain.
-func (w *world) keyFile(t testing.TB, kind string) string {
-	t.Helper()
-	k := w.key(t, kind)
-	var b bytes.Buffer
-	check(t, pem.Encode(&b, &pem.Block{Type: "PRIVATE KEY", Bytes: k.pkcs8(t)}))
-	for _, c := range k.chain {
-		check(t, pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
-	}
-	path := filepath.Join(t.TempDir(), "key.pem")
-	check(t, os.WriteFile(path, b.Bytes(), 0o600))
-	return path
 }

@@ -74,9 +74,6 @@ func (f foreigner) sign(t testing.TB, w *world, base sample) ([]byte, error) {
 		Field: "Theirs", Certify: f.certify, Lock: f.lock, Level: f.level, TSA: w.tsa, Roots: []string{filepath.Join(dir, demopki.RootFile)},
 		CRLs: []string{}, Visible: f.visible, Lenient: base.lenient, PSS: f.pss,
 	}
-	if f.key != "" {
-		r.Key = f.key
-	}
 	crls, err := w.pki.CRLs(w.clock())
 	check(t, err)
 	for i, der := range crls {
@@ -93,7 +90,7 @@ func (f foreigner) sign(t testing.TB, w *world, base sample) ([]byte, error) {
 // TestForeign: signatures of others have the same full marks after ours, and after the
 // extension of the whole; where we must not sign, we say why.
 func TestForeign(t *testing.T) {
-	w := newWorld(t, time.Now) // the foreigners have no other clock
+	w := newWorld(t, time.Now, demopki.P256) // the foreigners have no other clock
 	inputs := map[string]sample{}
 	for _, s := range samples(t) {
 		inputs[s.name] = s
@@ -172,6 +169,6 @@ func (w *world) signAfter(t testing.TB, theirs []byte) (out []byte, name string,
 	if err != nil {
 		return nil, "", err
 	}
-	out, err = w.sign(r0, w.key(t, "P-256"), signing.Params{Field: names[0]}, "B-T")
+	out, err = w.sign(r0, w.key(t, demopki.P256), signing.Params{Field: names[0]}, "B-T")
 	return out, names[0], err
 }

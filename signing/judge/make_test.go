@@ -6,16 +6,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"fmt"
+	"errors"
 	"io"
-	"math/big"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -27,29 +20,39 @@ import (
 	"countersign/signing/evidence"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
-	"countersign/signing/revocation"
 )
 
-// A world has a clock, authorities and keys.
+// A world has a clock, authorities that serve under it, and keys.
 type world struct {
-	clock  func() time.Time
-	pki    *demopki.PKI
-	tsa    string // URL
-	client *evidence.Client
-	keys   map[string]*softKey
+	clock   func() time.Time
+	pki     *demopki.PKI
+	server  *demopki.Server
+	tsa     string // URL
+	client  *evidence.Client
+	fetcher *evidence.Fetcher
+	keys    map[string]*demopki.Identity
 }
 
-// newWorld makes authorities that are as old as the world.
-func newWorld(t testing.TB, clock func() time.Time) *world {
+// newWorld makes authorities that are as old as the world. The key of the organisation's
+// seal is of the given kind.
+func newWorld(t testing.TB, clock func() time.Time, kind demopki.Algorithm) *world {
 	t.Helper()
-	w := &world{clock: clock, keys: map[string]*softKey{}}
+	w := &world{clock: clock, keys: map[string]*demopki.Identity{}}
+	listener := httptest.NewUnstartedServer(nil)
+	url := "http://" + listener.Listener.Addr().String()
 	var err error
-	w.pki, err = demopki.New(clock(), "Judged")
+	w.pki, err = demopki.Make(demopki.Options{Now: clock(), Organisation: "Judged", URL: url, Algorithm: kind})
 	check(t, err)
-	server := httptest.NewServer(w.pki.TSA(clock))
-	t.Cleanup(server.Close)
-	w.tsa = server.URL
-	w.client, err = evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: server.URL}}, Now: clock})
+	w.server = w.pki.Server(clock)
+	listener.Config.Handler = w.server
+	listener.Start()
+	t.Cleanup(listener.Close)
+	w.tsa = url + "/tsa"
+	w.client, err = evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: w.tsa}}, Now: clock})
+	check(t, err)
+	w.fetcher, err = evidence.NewFetcher(evidence.FetcherOptions{
+		Roots: []*x509.Certificate{w.root()}, Allow: []string{"127.0.0.1"}, Now: clock,
+	})
 	check(t, err)
 	return w
 }
@@ -59,74 +62,16 @@ func (w *world) root() *x509.Certificate {
 	return chain[len(chain)-1]
 }
 
-// A softKey is a key in memory with a certificate below the root.
-type softKey struct {
-	crypto.Signer
-	chain []*x509.Certificate
-}
-
-func (k *softKey) Chain() []*x509.Certificate { return k.chain }
-
-func (k *softKey) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.Signer.Sign(rand.Reader, digest, opts)
-}
-
-func (k *softKey) pkcs8(t testing.TB) []byte {
+// key issues a certificate for a key of a kind, once.
+func (w *world) key(t testing.TB, kind demopki.Algorithm) signing.Key {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(k.Signer)
-	check(t, err)
-	return der
-}
-
-// key makes a key of a kind, once.
-func (w *world) key(t testing.TB, kind string) *softKey {
-	t.Helper()
-	if k := w.keys[kind]; k != nil {
-		return k
+	k := w.keys[string(kind)]
+	if k == nil {
+		var err error
+		k, err = w.pki.NewSigner("signer "+string(kind), kind, w.clock(), 2*365*24*time.Hour)
+		check(t, err)
+		w.keys[string(kind)] = k
 	}
-	signer := newSigner(t, kind)
-	issuer := w.pki.Root.Chain()[0]
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	check(t, err)
-	leaf := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "Judged " + kind, Country: []string{"EU"}},
-		NotBefore: w.clock().Add(-time.Hour), NotAfter: w.clock().AddDate(2, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, issuer, signer.Public(), issuingKey{w.pki.Root})
-	check(t, err)
-	certificate, err := x509.ParseCertificate(der)
-	check(t, err)
-	k := &softKey{signer, []*x509.Certificate{certificate, issuer}}
-	w.keys[kind] = k
-	return k
-}
-
-// issuingKey lends a signing.Key to crypto/x509.
-type issuingKey struct{ signing.Key }
-
-func (k issuingKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.Key.Sign(context.Background(), digest, opts)
-}
-
-func newSigner(t testing.TB, kind string) (k crypto.Signer) {
-	t.Helper()
-	var err error
-	switch kind {
-	case "RSA-2048":
-		k, err = rsa.GenerateKey(rand.Reader, 2048)
-	case "RSA-3072", "RSA-3072 PSS":
-		k, err = rsa.GenerateKey(rand.Reader, 3072)
-	case "P-256":
-		k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "P-384":
-		k, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "Ed25519":
-		_, k, err = ed25519.GenerateKey(rand.Reader)
-	default:
-		t.Fatalf("no key of kind %q", kind)
-	}
-	check(t, err)
 	return k
 }
 
@@ -168,13 +113,10 @@ func (w *world) sign(base []byte, key signing.Key, p signing.Params, level strin
 	if err != nil {
 		return nil, err
 	}
-	if err := signing.Check(bytes.NewReader(out.Bytes()), res.Size, in); err != nil {
-		return nil, err
-	}
 	if !bytes.HasPrefix(out.Bytes(), base) {
-		return nil, fmt.Errorf("the signed file does not begin with what was signed")
+		return nil, errors.New("the signed file does not begin with what was signed")
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), signing.Check(bytes.NewReader(out.Bytes()), res.Size, in)
 }
 
 // extend adds the evidence for all that is in a file, and for B-LTA a document timestamp.
@@ -185,7 +127,7 @@ func (w *world) extend(base []byte, level string) ([]byte, error) {
 		return nil, err
 	}
 	p := signing.ExtensionParams{}
-	if p.Data, err = w.gather(ctx, subjects, known); err != nil {
+	if p.Data, err = w.fetcher.Gather(ctx, subjects, known); err != nil {
 		return nil, err
 	}
 	if level == "B-LTA" {
@@ -208,23 +150,9 @@ func (w *world) extend(base []byte, level string) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.HasPrefix(out.Bytes(), base) {
-		return nil, fmt.Errorf("the extended file does not begin with what was extended")
+		return nil, errors.New("the extended file does not begin with what was extended")
 	}
 	return out.Bytes(), signing.CheckExtension(bytes.NewReader(out.Bytes()), int64(out.Len()), x)
-}
-
-// gather returns the certificates of the subjects and the authorities' lists of now.
-func (w *world) gather(_ context.Context, subjects []revocation.Subject, known revocation.Data) (revocation.Data, error) {
-	crls, err := w.pki.CRLs(w.clock())
-	data := revocation.Data{CRLs: crls}
-	for _, s := range subjects {
-		for _, c := range s.Certs {
-			data.Certs = append(data.Certs, c.Raw)
-		}
-	}
-	data.Certs = append(data.Certs, w.root().Raw)
-	known.Add(data)
-	return known, err
 }
 
 // exhibit is a file of this world, judged a minute later. For a signature below B-LT

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"countersign/signing"
+	"countersign/signing/demopki"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 )
@@ -32,10 +33,26 @@ func fileCount(t testing.TB, everyday int) int {
 	return n
 }
 
+// A keyKind is a kind of key and how it signs.
+type keyKind struct {
+	algorithm demopki.Algorithm
+	pss       bool
+}
+
+func (k keyKind) String() string {
+	switch {
+	case k.algorithm == demopki.P256:
+		return "P-256"
+	case k.pss:
+		return string(k.algorithm) + " PSS"
+	}
+	return string(k.algorithm)
+}
+
 // A combination is one cell of the matrix.
 type combination struct {
 	sample  sample
-	kind    string
+	kind    keyKind
 	level   string
 	certify int
 }
@@ -45,7 +62,7 @@ func (c combination) String() string {
 }
 
 var (
-	kinds  = []string{"P-256", "RSA-2048", "RSA-3072", "RSA-3072 PSS", "P-384", "Ed25519"}
+	kinds  = []keyKind{{demopki.P256, false}, {demopki.RSA2048, false}, {demopki.RSA3072, false}, {demopki.RSA3072, true}, {demopki.P384, false}, {demopki.Ed25519, false}}
 	levels = []string{"B-B", "B-T", "B-LT", "B-LTA"}
 )
 
@@ -82,25 +99,25 @@ func gcd(a, b int) int {
 
 // gaps are what some judges say of signatures by a kind of key; TestGaps shows
 // that they say so of the signatures of others, too.
-var gaps = map[string]map[string]string{
-	"Ed25519": {
+var gaps = map[keyKind]map[string]string{
+	{demopki.Ed25519, false}: {
 		"pdfsig":                     "Document isn't signed or corrupted data",
 		"mutool sign -v":             "Digest error: Unknown error",
 		"openssl cms -verify -cades": "invalid digest",
 	},
-	"RSA-3072 PSS": {"mutool sign -v": "Digest error"},
+	{demopki.RSA3072, true}: {"mutool sign -v": "Digest error"},
 }
 
 // TestMatrix: one signature on every kind of file, by every kind of key, at every level,
 // certifying or not.
 func TestMatrix(t *testing.T) {
-	w := newWorld(t, noon)
+	w := newWorld(t, noon, demopki.P256)
 	for _, c := range combinations(t, fileCount(t, 40)) {
 		t.Run(c.String(), func(t *testing.T) {
 			r0, names, err := prepare(c.sample.pdf, pades.FieldSpec{Name: "Signature1"})
 			check(t, err)
-			out, err := w.sign(r0, w.key(t, c.kind), signing.Params{
-				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)", PSS: c.kind == "RSA-3072 PSS",
+			out, err := w.sign(r0, w.key(t, c.kind.algorithm), signing.Params{
+				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)", PSS: c.kind.pss,
 			}, c.level)
 			check(t, err)
 			timestamps := 0
@@ -126,14 +143,14 @@ func sealLock() *pades.FieldLock {
 // TestChain: a seal at P=2, two signers, and an extension; after each step all signatures
 // have full marks.
 func TestChain(t *testing.T) {
-	w := newWorld(t, noon)
+	w := newWorld(t, noon, demopki.P256)
 	for i, s := range samples(t) {
 		t.Run(s.name, func(t *testing.T) {
 			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
 				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 			check(t, err)
 			var want []wanted
-			for j, kind := range []string{"P-256", "RSA-2048", "P-384"} {
+			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.RSA2048, demopki.P384} {
 				p := signing.Params{Field: names[j]}
 				if j == 0 {
 					p.Certification = 2
@@ -158,14 +175,14 @@ func TestChain(t *testing.T) {
 
 // TestChainOfArchived: every step is brought to B-LTA before the next one signs.
 func TestChainOfArchived(t *testing.T) {
-	w := newWorld(t, noon)
+	w := newWorld(t, noon, demopki.P256)
 	for _, s := range samples(t)[:5] {
 		t.Run(s.name, func(t *testing.T) {
 			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
 				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 			check(t, err)
 			var want []wanted
-			for j, kind := range []string{"P-256", "P-384", "RSA-2048"} {
+			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.P384, demopki.RSA2048} {
 				p := signing.Params{Field: names[j]}
 				if j == 0 {
 					p.Certification = 2
