@@ -11,6 +11,7 @@ import (
 	"countersign/signing/demopki"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 // refusedBy lists the judges that do not give a file full marks.
@@ -34,7 +35,7 @@ func TestJudgesSayNo(t *testing.T) {
 	check(t, err)
 	stamped, err := w.sign(r0, w.key(t, demopki.P256), signing.Params{Field: names[0], Certification: 2}, "B-T")
 	check(t, err)
-	archived, err := w.extend(stamped, "B-LTA")
+	archived, _, err := w.extend(stamped, "B-LTA", revocation.Data{})
 	check(t, err)
 	good := w.exhibit(t, archived, 1, wanted{field: "Seal", level: "B-LTA"})
 	if said := refusedBy(t, good); len(said) > 0 {
@@ -150,7 +151,7 @@ func TestGaps(t *testing.T) {
 		base.pdf = withAppearance(t, base.pdf)
 		out, err := f.sign(t, w, base)
 		check(t, err)
-		out, err = w.extend(out, "B-LTA")
+		out, _, err = w.extend(out, "B-LTA", revocation.Data{})
 		check(t, err)
 		e := w.exhibit(t, out, 1, wanted{field: "Theirs", level: "B-LTA"})
 		e.gaps = map[string]string{"pyHanko": "SUSPICIOUS", "EU DSS": "BBB_FC_ISVAFMDPD_ANS"}

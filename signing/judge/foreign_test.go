@@ -14,6 +14,7 @@ import (
 	"countersign/signing/demopki"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 // A foreigner signed before us, with pyHanko or EU DSS.
@@ -142,10 +143,10 @@ func (f foreigner) judged(t *testing.T, w *world, base sample) {
 		t.Fatalf("signed, want a refusal: %s", f.refused)
 	}
 	judged(t, exhibit(out, timestamps, first, wanted{field: name, level: "B-T"}))
-	out, err = w.extend(out, "B-LTA")
+	out, added, err := w.extend(out, "B-LTA", revocation.Data{})
 	check(t, err)
 	first.unstamped, first.level = f.level == "B-B", "B-LTA"
-	judged(t, exhibit(out, timestamps+1, first, wanted{field: name, level: "B-LTA"}))
+	judged(t, exhibit(out, timestamps+added, first, wanted{field: name, level: "B-LTA"}))
 }
 
 // gaps: the PDFBox of DSS miscounts where the cross-reference is a stream, which shows

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"countersign/signing/evidence"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 // A world has a clock, authorities that serve under it, and keys.
@@ -84,66 +86,97 @@ func prepare(base []byte, specs ...pades.FieldSpec) ([]byte, []string, error) {
 
 // sign makes one signature, at B-B, or at B-T for all other levels.
 func (w *world) sign(base []byte, key signing.Key, p signing.Params, level string) ([]byte, error) {
+	out, _, err := w.signFor(base, key, p, level)
+	return out, err
+}
+
+// signFor makes one signature and says what it needs evidence for.
+func (w *world) signFor(base []byte, key signing.Key, p signing.Params, level string) ([]byte, []revocation.Subject, error) {
 	p.SigningTime, p.Chain = w.clock(), key.Chain()
 	if level != "B-B" {
 		p.TokenRoom = w.client.TokenRoom()
 	}
 	in, err := signing.NewIntent(bytes.NewReader(base), int64(len(base)), p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ticket, err := signing.NewTicket(in)
+	proof, err := w.prove(in, key, level)
 	if err != nil {
-		return nil, err
-	}
-	ctx := context.Background()
-	proof := signing.Proof{}
-	if proof.Signature, err = ticket.Sign(ctx, key); err != nil {
-		return nil, err
-	}
-	if level != "B-B" {
-		token, err := w.client.Timestamp(ctx, proof.Signature, crypto.SHA256)
-		if err != nil {
-			return nil, err
-		}
-		proof.Token = token.DER
+		return nil, nil, err
 	}
 	var out bytes.Buffer
 	res, err := signing.Finish(&out, bytes.NewReader(base), in, proof)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !bytes.HasPrefix(out.Bytes(), base) {
-		return nil, errors.New("the signed file does not begin with what was signed")
+		return nil, nil, errors.New("the signed file does not begin with what was signed")
 	}
-	return out.Bytes(), signing.Check(bytes.NewReader(out.Bytes()), res.Size, in)
+	if err := signing.Check(bytes.NewReader(out.Bytes()), res.Size, in); err != nil {
+		return nil, nil, err
+	}
+	subjects, err := signing.SubjectsOf(in, proof)
+	return out.Bytes(), subjects, err
 }
 
-// extend adds the evidence for all that is in a file, and for B-LTA a document timestamp.
-func (w *world) extend(base []byte, level string) ([]byte, error) {
-	ctx, size := context.Background(), int64(len(base))
-	subjects, known, err := signing.Subjects(bytes.NewReader(base), size)
+// prove signs an intent and has the signature stamped.
+func (w *world) prove(in signing.Intent, key signing.Key, level string) (signing.Proof, error) {
+	ticket, err := signing.NewTicket(in)
 	if err != nil {
-		return nil, err
+		return signing.Proof{}, err
 	}
-	p := signing.ExtensionParams{}
-	if p.Data, err = w.fetcher.Gather(ctx, subjects, known); err != nil {
-		return nil, err
+	signature, err := ticket.Sign(context.Background(), key)
+	if err != nil || level == "B-B" {
+		return signing.Proof{Signature: signature}, err
+	}
+	token, err := w.client.Timestamp(context.Background(), signature, crypto.SHA256)
+	return signing.Proof{Signature: signature, Token: token.DER}, err
+}
+
+// extend adds the evidence for all that is in a file, as far as it is not known, and for
+// B-LTA a document timestamp. Signatures without a timestamp get one of the document
+// first, as evidence must be younger than what it is about.
+func (w *world) extend(base []byte, level string, known revocation.Data) (out []byte, timestamps int, err error) {
+	subjects, inside, err := signing.Subjects(bytes.NewReader(base), int64(len(base)))
+	if err != nil {
+		return nil, 0, err
+	}
+	if slices.ContainsFunc(subjects, func(s revocation.Subject) bool { return s.At.IsZero() }) {
+		if base, err = w.increment(base, revocation.Data{}, true); err != nil {
+			return nil, 0, err
+		}
+		out, timestamps, err = w.extend(base, level, known)
+		return out, timestamps + 1, err
+	}
+	known.Add(inside)
+	data, err := w.fetcher.Gather(context.Background(), subjects, known)
+	if err != nil {
+		return nil, 0, err
 	}
 	if level == "B-LTA" {
+		timestamps = 1
+	}
+	out, err = w.increment(base, data, level == "B-LTA")
+	return out, timestamps, err
+}
+
+// increment adds evidence, and a document timestamp if stamp is set.
+func (w *world) increment(base []byte, data revocation.Data, stamp bool) ([]byte, error) {
+	p := signing.ExtensionParams{Data: data}
+	if stamp {
 		p.TokenRoom = w.client.TokenRoom()
 	}
-	x, err := signing.NewExtension(bytes.NewReader(base), size, p)
+	x, err := signing.NewExtension(bytes.NewReader(base), int64(len(base)), p)
 	if err != nil {
 		return nil, err
 	}
 	var token []byte
-	if level == "B-LTA" {
-		stamp, err := w.client.TimestampDigest(ctx, x.Digest, x.Hash)
+	if stamp {
+		t, err := w.client.TimestampDigest(context.Background(), x.Digest, x.Hash)
 		if err != nil {
 			return nil, err
 		}
-		token = stamp.DER
+		token = t.DER
 	}
 	var out bytes.Buffer
 	if _, err := signing.FinishExtension(&out, bytes.NewReader(base), x, token); err != nil {

@@ -14,6 +14,7 @@ import (
 	"countersign/signing/demopki"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
+	"countersign/signing/revocation"
 )
 
 // noon is the time of the tests that need no other.
@@ -122,11 +123,8 @@ func TestMatrix(t *testing.T) {
 			check(t, err)
 			timestamps := 0
 			if c.level == "B-LT" || c.level == "B-LTA" {
-				out, err = w.extend(out, c.level)
+				out, timestamps, err = w.extend(out, c.level, revocation.Data{})
 				check(t, err)
-			}
-			if c.level == "B-LTA" {
-				timestamps = 1
 			}
 			e := w.exhibit(t, out, timestamps, wanted{field: names[0], level: c.level})
 			e.lenient, e.gaps = c.sample.lenient, gaps[c.kind]
@@ -164,7 +162,7 @@ func TestChain(t *testing.T) {
 					judged(t, e)
 				}
 			}
-			cur, err = w.extend(cur, "B-LTA")
+			cur, _, err = w.extend(cur, "B-LTA", revocation.Data{})
 			check(t, err)
 			e := w.exhibit(t, cur, 1, raised(want)...)
 			e.lenient = s.lenient
@@ -189,7 +187,7 @@ func TestChainOfArchived(t *testing.T) {
 				}
 				cur, err = w.sign(cur, w.key(t, kind), p, "B-T")
 				check(t, err)
-				cur, err = w.extend(cur, "B-LTA")
+				cur, _, err = w.extend(cur, "B-LTA", revocation.Data{})
 				check(t, err)
 				want = append(want, wanted{field: names[j], level: "B-LTA"})
 				e := w.exhibit(t, cur, j+1, want...)
