@@ -274,7 +274,18 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// TestClose: a pool ends whatever it is at, and gives no reading afterwards.
 func TestClose(t *testing.T) {
+	for i := range 20 {
+		p := inspect.New(inspect.Options{Command: []string{os.Args[0], "worker"}, Workers: 2})
+		if i%2 == 0 {
+			p.Start()
+		}
+		if i%5 == 0 {
+			go func() { _, _ = p.Read(context.Background(), bytes.NewReader(sample()), 100) }()
+		}
+		p.Close()
+	}
 	p := pool(t, "worker", inspect.Options{Workers: 2})
 	p.Close()
 	if _, err := second(t, p, sample()); !errors.Is(err, inventory.ErrNoReading) {

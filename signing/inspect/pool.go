@@ -60,11 +60,14 @@ func New(o Options) *Pool {
 func (p *Pool) Start() {
 	for range p.o.Workers {
 		p.wg.Go(func() {
-			switch c := <-p.idle; {
-			case c == nil:
+			select {
+			case c := <-p.idle:
+				if c != nil {
+					p.idle <- c
+					return
+				}
 				p.replace()
-			default:
-				p.idle <- c
+			case <-p.closed: // Close takes all places
 			}
 		})
 	}
