@@ -315,3 +315,68 @@ func TestNothingToAdd(t *testing.T) {
 		t.Errorf("validation data was added again: %+v", x.Added)
 	}
 }
+
+// FuzzExtend: whatever a signed file looks like, it is extended to one that begins with it and
+// can be extended again, or it is an error.
+func FuzzExtend(f *testing.F) {
+	n := newNotary(f)
+	bt, _, _ := n.sign(pdf.Sample("x", nil), signing.Params{Certification: 1}, nil)
+	lta, _ := n.extend(bt, now, n.evidence(now), 8192)
+	f.Add(bt)
+	f.Add(lta)
+	f.Add(bytes.Replace(lta, []byte("/Certs ["), []byte("/Certs 1"), 1))
+	f.Add(bytes.Replace(lta, []byte("/ByteRange [0 "), []byte("/ByteRange [0 1"), 2))
+	fresh := revocation.Data{Certs: [][]byte{{1, 2, 3}}}
+	f.Fuzz(func(t *testing.T, base []byte) {
+		_, _, err := signing.Subjects(bytes.NewReader(base), int64(len(base)))
+		x, bad := signing.NewExtension(bytes.NewReader(base), int64(len(base)), signing.ExtensionParams{Data: fresh})
+		if err == nil && bad != nil && !errors.Is(bad, pades.ErrNothingToAdd) {
+			if _, refused := errors.AsType[*pdf.RefusedError](bad); !refused {
+				t.Fatalf("its subjects can be told, and yet: %v", bad)
+			}
+		}
+		if bad != nil {
+			return
+		}
+		var out bytes.Buffer
+		_, err = signing.FinishExtension(&out, bytes.NewReader(base), x, nil)
+		check(t, err)
+		if !bytes.HasPrefix(out.Bytes(), base) {
+			t.Error("the file is no prefix of what it was extended to")
+		}
+		if signing.CheckExtension(bytes.NewReader(out.Bytes()), int64(out.Len()), x) != nil {
+			return // not released
+		}
+		_, err = signing.NewExtension(bytes.NewReader(out.Bytes()), int64(out.Len()), signing.ExtensionParams{TokenRoom: 100})
+		check(t, err)
+	})
+}
+
+// TestLargeFileIsExtendedAsAStream: the memory does not grow with the document.
+func TestLargeFileIsExtendedAsAStream(t *testing.T) {
+	n := newNotary(t)
+	const size = 24 << 20
+	base := updated(t, pdf.Sample("x", nil), func(_ *pdf.File, u *pdf.Update) {
+		u.SetStream(u.Alloc(), nil, make([]byte, size))
+	})
+	base, _, _ = n.sign(base, signing.Params{}, nil)
+	data := n.evidence(now)
+	var token []byte
+	bytesPerRun := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _, err := signing.Subjects(bytes.NewReader(base), int64(len(base)))
+			check(b, err)
+			x, err := signing.NewExtension(bytes.NewReader(base), int64(len(base)), signing.ExtensionParams{Data: data, TokenRoom: 8192})
+			check(b, err)
+			if token == nil {
+				token = n.stampDigest(now, x.Digest)
+			}
+			_, err = signing.FinishExtension(io.Discard, bytes.NewReader(base), x, token)
+			check(b, err)
+		}
+	}).AllocedBytesPerOp()
+	if bytesPerRun > 4<<20 {
+		t.Errorf("extending %d MB allocates %d KB", size>>20, bytesPerRun>>10)
+	}
+}
