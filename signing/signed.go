@@ -201,17 +201,17 @@ func (v *verified) checkKinds() error {
 }
 
 // subjects returns those of all signatures. One without a timestamp of its own is proven
-// by the first document timestamp behind it.
+// by the first document timestamp behind it. A timestamp without one behind it will be proven by
+// the one that comes next.
 func (v *verified) subjects() []revocation.Subject {
 	var out []revocation.Subject
 	for i := range v.all {
 		own := v.all[i].subjects()
-		if v.all[i].token == nil && len(own) > 0 {
-			for _, later := range v.all[i+1:] {
-				if later.subFilter == subFilterDocStamp {
-					own[0].At = later.token.Time
-					break
-				}
+		later := slices.IndexFunc(v.all[i+1:], func(s signed) bool { return s.subFilter == subFilterDocStamp })
+		for j := range own {
+			own[j].Current = own[j].TimeStamping && later < 0
+			if own[j].At.IsZero() && later >= 0 {
+				own[j].At = v.all[i+1+later].token.Time
 			}
 		}
 		out = append(out, own...)

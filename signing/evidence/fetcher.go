@@ -151,6 +151,9 @@ func (f *Fetcher) subject(ctx context.Context, s revocation.Subject, known revoc
 	if len(s.Certs) == 0 || s.Certs[0] == nil || s.At.IsZero() {
 		return revocation.Data{}, errors.New("no certificate, or no time of use")
 	}
+	if s.Current {
+		known = revocation.Data{Certs: known.Certs}
+	}
 	paths, err := f.paths(ctx, s, known)
 	if err != nil {
 		return revocation.Data{}, err

@@ -50,4 +50,8 @@ type Subject struct {
 	At time.Time
 	// TimeStamping tells a time-stamping authority from a signer.
 	TimeStamping bool
+	// Current asks for answers that hold now, not only when they were stored. The timestamp
+	// that comes next proves when this one existed, and a validator of later years wants
+	// answers that were still fresh then (EN 319 102-1, clause 5.6.2.2).
+	Current bool
 }
