@@ -228,8 +228,9 @@ func (s *splice) walk(v Value) error {
 		return err
 	}
 	signature := v.isSignature()
-	for i, it := range v.list {
-		if v.kind == Dict && (i%2 == 0 || signature && v.list[i-1].is("Contents")) {
+	parts := v.parts()
+	for i, it := range parts {
+		if v.kind == Dict && (i%2 == 0 || signature && parts[i-1].is("Contents")) {
 			continue
 		}
 		if err := s.walk(it); err != nil {
@@ -239,7 +240,8 @@ func (s *splice) walk(v Value) error {
 	return nil
 }
 
-// moveTo gives v and all in it the positions of another value of the same structure.
+// moveTo gives v and all that is held in it the positions of another value of the same
+// structure.
 func (v *Value) moveTo(other Value) {
 	v.pos = other.pos
 	for i := range v.list {

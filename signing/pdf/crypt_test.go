@@ -403,13 +403,20 @@ func TestNestedStrings(t *testing.T) {
 		t.Error("the object did not come back")
 	}
 	inner := o.Value
-	for inner.list[0].kind == Array {
-		inner = inner.list[0]
+	for items := inner.Items(); items[0].kind == Array; items = inner.Items() {
+		inner = items[0]
 	}
 	if &inner.raw[0] != &o.Value.raw[maxDepth-1] {
 		t.Error("the parts of an object have bytes of their own")
 	}
-	if at := inner.list[1].pos - inner.list[0].pos; at <= uint32(len("<30313233343536373839>")) {
+	if sealed, err = c.sealed(Ref{Num: 5}, []byte("[(0123456789) (0123456789)]")); err != nil {
+		t.Fatal(err)
+	}
+	v, _ = newParser(sealed, true).value(0)
+	if o, err = c.plain(Object{Ref: Ref{Num: 5}, Value: v}); err != nil {
+		t.Fatal(err)
+	}
+	if at := o.Value.list[1].pos - o.Value.list[0].pos; at <= uint32(len("<30313233343536373839>")) {
 		t.Errorf("a position is not that of the file: %d", at)
 	}
 }

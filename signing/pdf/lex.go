@@ -9,6 +9,7 @@ import (
 const (
 	maxDepth  = 64      // nesting of arrays and dictionaries, and of trees
 	maxValues = 400_000 // values in one object
+	maxHeld   = 64      // items of an array that are held before anybody asks for them
 )
 
 // errShort says that the buffer ends before the value does and that the file goes on.
@@ -23,6 +24,7 @@ type parser struct {
 	open []Value // items of the arrays and dictionaries that are not closed yet
 	refs int64   // highest number in a reference so far
 
+	whole   bool // keep all items of the array that is read
 	skim    bool // check arrays, but do not keep their items
 	skimmed int  // how many were not kept
 }
@@ -203,7 +205,7 @@ func (p *parser) hex() error {
 
 func (p *parser) array(depth int) (Value, error) {
 	v := Value{kind: Array}
-	first := len(p.open)
+	first, held := len(p.open), 0
 	for p.pos++; ; {
 		p.skip()
 		c, err := p.peek()
@@ -219,12 +221,15 @@ func (p *parser) array(depth int) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		if p.skim {
+		switch held++; {
+		case p.skim:
 			p.left++ // nothing is held
 			p.skimmed++
-			continue
+		case held <= maxHeld || p.whole && depth == 0:
+			p.open = append(p.open, it)
+		default: // Items will read it again
+			p.open, v.long = p.open[:first], true
 		}
-		p.open = append(p.open, it)
 	}
 }
 

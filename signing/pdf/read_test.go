@@ -349,6 +349,28 @@ func TestReadErrorIsNoRefusal(t *testing.T) {
 	}
 }
 
+// TestLongArrays: arrays whose items are not held give them when asked, in their places.
+func TestLongArrays(t *testing.T) {
+	src := "<< /A [" + strings.Repeat("[1] (s) ", 300) + "] /B [[" + strings.Repeat("7 0 R ", 100) + "] 2] >>"
+	v, err := newParser([]byte(src), true).value(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = Object{Value: v, base: -1}.compact().Value
+	a := v.Get("A").Items()
+	if len(a) != 600 || a[0].Items()[0].num != 1 || a[599].Text() != "s" {
+		t.Fatalf("%d items", len(a))
+	}
+	for _, it := range append(a, a[0].Items()[0]) {
+		if src[it.pos:int(it.pos)+len(it.raw)] != string(it.raw) {
+			t.Fatalf("%s is not at %d", it.raw, it.pos)
+		}
+	}
+	if b := v.Get("B").Items(); len(b) != 2 || len(b[0].Items()) != 100 {
+		t.Errorf("items of a long array in a short one: %v", b)
+	}
+}
+
 func TestValues(t *testing.T) {
 	const src = `<< /A#42 (a\(b\)\n\101\
 c) /H <48 656C6c6> /N -12 /R -.5 /L [1 2 0 R null true] /D << /X /Y >> % comment

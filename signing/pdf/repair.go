@@ -310,7 +310,7 @@ func hasKey(v Value, key string, depth int) bool {
 	if v.Get(key).kind != Absent {
 		return true
 	}
-	return slices.ContainsFunc(v.list, func(it Value) bool { return hasKey(it, key, depth+1) })
+	return slices.ContainsFunc(v.parts(), func(it Value) bool { return hasKey(it, key, depth+1) })
 }
 
 // extent finds out how long the data of a stream is, and where the object ends. The

@@ -142,7 +142,7 @@ func eachRef(v Value, visit func(Ref) error) error {
 	if ref, ok := v.Ref(); ok {
 		return visit(ref)
 	}
-	for _, it := range v.list {
+	for _, it := range v.parts() {
 		if err := eachRef(it, visit); err != nil {
 			return err
 		}

@@ -47,6 +47,7 @@ func (r Ref) String() string { return fmt.Sprintf("%d %d R", r.Num, r.Gen) }
 // read-only; their bytes are shared with the buffer they were read from.
 type Value struct {
 	kind Kind
+	long bool // an array whose items are not held
 	gen  uint16
 	pos  uint32 // offset of raw within the object's buffer
 	num  int64  // integer, truth value or object number
@@ -91,7 +92,33 @@ func (v Value) Items() []Value {
 	if v.kind != Array {
 		return nil
 	}
+	if v.long { // read before, so there is no error
+		p := newParser(v.raw, true)
+		p.whole = true
+		again, _ := p.value(0)
+		for i := range again.list {
+			again.list[i] = again.list[i].shifted(v.pos)
+		}
+		return again.list
+	}
 	return v.list
+}
+
+// parts returns the items of an array and the keys and values of a dictionary.
+func (v Value) parts() []Value {
+	if v.long {
+		return v.Items()
+	}
+	return v.list
+}
+
+// shifted returns v with all offsets in its object larger by n.
+func (v Value) shifted(n uint32) Value {
+	v.pos += n
+	for i := range v.list {
+		v.list[i] = v.list[i].shifted(n)
+	}
+	return v
 }
 
 // Entries yields keys (as name values) and values of a dictionary in file order.
