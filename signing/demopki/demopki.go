@@ -65,7 +65,7 @@ func (i *Identity) Sign(ctx context.Context, digest []byte, opts crypto.SignerOp
 		return nil, fmt.Errorf("demo key: %w", err)
 	}
 	h := opts.HashFunc()
-	if h == 0 && !signsMessages(i.key) || h != 0 && (!h.Available() || len(digest) != h.Size()) {
+	if (h == 0) != signsMessages(i.key) || h != 0 && (!h.Available() || len(digest) != h.Size()) {
 		return nil, fmt.Errorf("demo key: digest of %d bytes does not fit hash %v", len(digest), h)
 	}
 	return i.key.Sign(rand.Reader, digest, opts)

@@ -91,11 +91,11 @@ type Server struct {
 	mu        sync.Mutex
 	modes     map[string]Mode
 	served    map[string]int
-	revoked   map[string]revocation // by serial number
+	revoked   map[string]withdrawal // by serial number
 	delegates map[*Identity]*Identity
 }
 
-type revocation struct {
+type withdrawal struct {
 	at     time.Time
 	reason int
 }
@@ -104,7 +104,7 @@ type revocation struct {
 func (p *PKI) Server(clock func() time.Time) *Server {
 	return &Server{
 		TSA: p.TSA(clock), pki: p, clock: clock,
-		modes: map[string]Mode{}, served: map[string]int{}, revoked: map[string]revocation{}, delegates: map[*Identity]*Identity{},
+		modes: map[string]Mode{}, served: map[string]int{}, revoked: map[string]withdrawal{}, delegates: map[*Identity]*Identity{},
 	}
 }
 
@@ -119,7 +119,7 @@ func (s *Server) SetMode(service string, m Mode) {
 func (s *Server) Revoke(c *x509.Certificate, at time.Time, reason int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.revoked[c.SerialNumber.String()] = revocation{at, reason}
+	s.revoked[c.SerialNumber.String()] = withdrawal{at, reason}
 }
 
 // Served is the number of requests for a service that arrived.
@@ -130,11 +130,11 @@ func (s *Server) Served(service string) int {
 }
 
 // revocationOf returns when and why a certificate was revoked, nil if it was not.
-func (s *Server) revocationOf(serial *big.Int) *revocation {
+func (s *Server) revocationOf(serial *big.Int) *withdrawal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.modes[OCSP] == Revoked || s.modes[CRL] == Revoked {
-		return &revocation{s.clock().Add(-time.Hour), 1}
+		return &withdrawal{s.clock().Add(-time.Hour), 1}
 	}
 	if r, ok := s.revoked[serial.String()]; ok {
 		return &r
