@@ -187,6 +187,10 @@ func (s *Server) responder(issuer *Identity, now time.Time, mode Mode) (*Identit
 			return o.issuer, nil
 		}
 		return issue(o)
+	case Checked:
+		template.ExtraExtensions = nil
+		template.CRLDistributionPoints = s.pki.URLsOf(issuer).CRL
+		return issue(o)
 	case ExpiredResponder:
 		o.valid = span{now.Add(-90 * 24 * time.Hour), 89 * 24 * time.Hour}
 		return issue(o)

@@ -42,6 +42,7 @@ const (
 	Indirect         Mode = "indirect"          // an indirect list
 	OtherScope       Mode = "other-scope"       // a list for attribute certificates
 	OtherPoint       Mode = "other-point"       // a list for another distribution point
+	Checked          Mode = "checked"           // no lie: the responder's own certificate must be checked, by the list
 	RedirectFile     Mode = "redirect-file"     // to file:///etc/passwd
 	RedirectLoopback Mode = "redirect-loopback" // to port 1 of [::1]
 	RedirectPrivate  Mode = "redirect-private"  // to 10.0.0.1
