@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"countersign/signing/cms"
 )
 
 // Limits of the search.
@@ -50,7 +52,7 @@ func (e *MissingError) Error() string {
 	if bytes.Equal(c.RawSubject, c.RawIssuer) {
 		return fmt.Sprintf("the path ends at %q, which is not among the configured roots; configure it if you trust it", c.Subject)
 	}
-	return fmt.Sprintf("the certificate of %q, issuer of %q, is missing", c.Issuer, c.Subject)
+	return fmt.Sprintf("the certificate of %q, issuer of %q, is missing; give it with the key's chain or as a root", c.Issuer, c.Subject)
 }
 
 // A Request says what path is wanted.
@@ -93,7 +95,7 @@ func Build(r Request) ([]Path, error) {
 }
 
 // candidates joins roots and pool, each certificate once, in an order of their own: roots
-// first, then the youngest.
+// first, then the youngest. Keys made to cost time are left out.
 func candidates(r Request) []*x509.Certificate {
 	all := slices.Clone(r.Pool)
 	slices.SortStableFunc(all, func(a, b *x509.Certificate) int {
@@ -103,7 +105,7 @@ func candidates(r Request) []*x509.Certificate {
 	var out []*x509.Certificate
 	seen := map[string]bool{}
 	for _, c := range all {
-		if c != nil && !seen[string(c.Raw)] && len(out) < MaxPool {
+		if c != nil && !seen[string(c.Raw)] && len(out) < MaxPool && cms.CheckKeySize(c.PublicKey) == nil {
 			seen[string(c.Raw)] = true
 			out = append(out, c)
 		}
@@ -213,6 +215,9 @@ var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
 // checkLeaf checks what the certificate says about its own use.
 func checkLeaf(r Request) error {
 	c := r.Leaf
+	if err := cms.CheckKeySize(c.PublicKey); err != nil {
+		return err
+	}
 	no := func(what string) error { return fmt.Errorf("%s: %w", what, ErrUsage) }
 	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		return no("key usage does not allow signatures")

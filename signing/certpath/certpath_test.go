@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -204,6 +205,47 @@ func TestTheSearchIsBounded(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A key of a million bits in the pool, or in the leaf, would take minutes to check with.
+func TestHugeKeysAreLeftOut(t *testing.T) {
+	root := make1(t, "Root", nil, nil)
+	ca := make1(t, "CA", root, func(c *x509.Certificate) { c.SubjectKeyId = nil })
+	leaf := make1(t, "leaf", ca, nil)
+	n := new(big.Int).Lsh(big.NewInt(1), 1_000_000)
+	huge := func(name string, key usages) *x509.Certificate {
+		c := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: now, NotAfter: now.Add(2 * time.Hour),
+			BasicConstraintsValid: true, IsCA: key == forCA, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, root.cert, &rsa.PublicKey{N: new(big.Int).SetBit(n, 0, 1), E: 1<<31 - 1}, root.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err = x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	start := time.Now()
+	paths, err := Build(Request{Leaf: leaf.cert, Pool: []*x509.Certificate{huge("CA", forCA), ca.cert}, Roots: certs(root), At: now})
+	if err != nil || len(paths) != 1 {
+		t.Errorf("%d paths, %v", len(paths), err)
+	}
+	if _, err := Build(Request{Leaf: huge("leaf", forSigning), Roots: certs(root), At: now}); err == nil {
+		t.Error("a leaf with a huge key has a path")
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+type usages int
+
+const (
+	forCA usages = iota
+	forSigning
+)
 
 func TestNothingToBuildFrom(t *testing.T) {
 	if _, err := Build(Request{At: now}); err == nil {

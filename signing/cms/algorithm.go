@@ -241,6 +241,9 @@ func checkSignature(pub crypto.PublicKey, p *Parsed, message []byte) error {
 	if h != p.Hash {
 		return fmt.Errorf("signature over %v, attributes over %v: %w", h, p.Hash, ErrInvalid)
 	}
+	if err := CheckKeySize(pub); err != nil {
+		return err
+	}
 	digest := sum(h, message)
 	valid := false
 	switch k := pub.(type) {

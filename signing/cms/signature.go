@@ -10,6 +10,18 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
+// MaxRSABits is the size of the largest RSA key that signatures are checked with. The work
+// grows with the cube: a key of a million bits, which fits into [MaxSize], takes minutes.
+const MaxRSABits = 8192
+
+// CheckKeySize refuses a foreign key before work is done with it: [MaxRSABits].
+func CheckKeySize(pub crypto.PublicKey) error {
+	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() > MaxRSABits {
+		return fmt.Errorf("RSA key of %d bits, at most %d are read: %w", k.N.BitLen(), MaxRSABits, ErrUnsupported)
+	}
+	return nil
+}
+
 // VerifySignature checks a signature over message by pub. algorithm is the DER
 // AlgorithmIdentifier beside it, as in OCSP responses and revocation lists (RFC 6960
 // clause 4.2.1, RFC 5280 clause 4.1.1.2); it must name the hash and fit the key. SHA-1

@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"math/big"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -67,5 +69,20 @@ func TestVerifySignature(t *testing.T) {
 		if VerifySignature(rsaKey.Public(), alg, message, make([]byte, 256)) == nil {
 			t.Errorf("algorithm %s: accepted", name)
 		}
+	}
+}
+
+// A key of a million bits, as fits into a certificate, costs nothing.
+func TestHugeKey(t *testing.T) {
+	n := new(big.Int).Lsh(big.NewInt(1), 1_000_000)
+	pub := &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 1<<31 - 1}
+	var b cryptobyte.Builder
+	addSignatureAlgorithm(&b, pub, crypto.SHA256, false)
+	start := time.Now()
+	if err := VerifySignature(pub, b.BytesOrPanic(), nil, make([]byte, pub.Size())); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %v", took)
 	}
 }

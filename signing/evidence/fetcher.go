@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -62,8 +63,11 @@ type FetcherOptions struct {
 	// Allow lists the host names, addresses and networks (CIDR) that may be asked although
 	// they are not public.
 	Allow   []string
-	Sources []Source         // asked before the network
-	Now     func() time.Time // nil: time.Now
+	Sources []Source // asked before the network
+	// Dial connects to an address like ca.example:80 instead of the dialer that keeps to
+	// Allow: for names that no name server knows. nil: that dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now  func() time.Time // nil: time.Now
 
 	Timeout       time.Duration // for one OCSP response or certificate; zero: DefaultTimeout. A list may take six times as long
 	GatherTimeout time.Duration // for one call of Gather; zero: DefaultGatherTimeout
@@ -96,7 +100,11 @@ func NewFetcher(o FetcherOptions) (*Fetcher, error) {
 	o.GatherTimeout = orDefault(o.GatherTimeout, DefaultGatherTimeout)
 	o.MaxCRL = orDefault(o.MaxCRL, DefaultMaxCRL)
 	o.Cache = orDefault(o.Cache, DefaultCache)
-	return &Fetcher{opts: o, guard: g, http: g.client(o.Now), cache: newCache(o.Cache), slots: make(chan struct{}, maxConcurrent)}, nil
+	client := g.client(o.Now)
+	if o.Dial != nil {
+		client.Transport.(*http.Transport).DialContext = o.Dial
+	}
+	return &Fetcher{opts: o, guard: g, http: client, cache: newCache(o.Cache), slots: make(chan struct{}, maxConcurrent)}, nil
 }
 
 func orDefault[T int64 | time.Duration](v, def T) T {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -27,7 +28,7 @@ import (
 // A timestamp's authority is proven like a signer, from what its token carries.
 func TestGatherForATimestamp(t *testing.T) {
 	h := newHouse(t, demopki.Options{})
-	client := newClient(t, TSA{URL: h.pki.URLsOf(h.pki.Root).OCSP[0][:len(h.pki.URLsOf(h.pki.Root).OCSP[0])-len("/ocsp")] + "/tsa", Roots: h.pki.Roots()})
+	client := newClient(t, TSA{URL: h.pki.URL() + "/tsa", Roots: h.pki.Roots()})
 	token, err := client.Timestamp(t.Context(), []byte("signature"), crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
@@ -310,6 +311,21 @@ func TestNamesAreJudgedByTheirAddress(t *testing.T) {
 		if c.good != (err == nil && string(body) == "inside") {
 			t.Errorf("%s, allowed %q: %q, %v", c.host, c.allow, body, err)
 		}
+	}
+}
+
+// With a dialer of one's own, names need not exist.
+func TestDialOfOnesOwn(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Host)) }))
+	defer srv.Close()
+	f, err := NewFetcher(FetcherOptions{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := f.get(t.Context(), query{url: "http://pki.demo.example/x", max: 100}); err != nil || string(body) != "pki.demo.example" {
+		t.Errorf("%q, %v", body, err)
 	}
 }
 

@@ -89,7 +89,9 @@ func (t Token) VerifyChain(roots *x509.CertPool) error {
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range t.Certs {
-		intermediates.AddCert(c)
+		if cms.CheckKeySize(c.PublicKey) == nil {
+			intermediates.AddCert(c)
+		}
 	}
 	_, err := t.Signer.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, CurrentTime: t.Time,
