@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -124,6 +125,24 @@ func TestOCSPByGET(t *testing.T) {
 	der := get(t, p.URLsOf(p.Root).OCSP[0]+"/"+url.PathEscape(base64.StdEncoding.EncodeToString(query)))
 	if _, err := revocation.CheckOCSP(der, revocation.Use{Cert: seal, Issuer: root, At: now, Now: now}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNonce(t *testing.T) {
+	p, s, _ := serve(t, Options{Now: now})
+	use := revocation.Use{Cert: p.Seal.certificate(), Issuer: p.Root.certificate(), At: now, Now: now, Nonce: []byte("sixteen bytes ok")}
+	query, err := revocation.RequestOCSP(use.Cert, use.Issuer, use.Nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[Mode]error{Honest: nil, WrongNonceOCSP: revocation.ErrInvalid} {
+		der, err := s.respond(query, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := revocation.CheckOCSP(der, use); !errors.Is(err, want) || !bytes.Contains(der, use.Nonce[:15]) {
+			t.Errorf("%q: %v", mode, err)
+		}
 	}
 }
 

@@ -179,6 +179,18 @@ func TestRevokedIsToldAtOnce(t *testing.T) {
 	}
 }
 
+func TestRevokedSeal(t *testing.T) {
+	h := newHouse(t, demopki.Options{})
+	for _, service := range []string{demopki.OCSP, demopki.CRL} {
+		h.server.SetMode(demopki.OCSP, demopki.Down)
+		h.server.SetMode(demopki.CRL, demopki.Down)
+		h.server.SetMode(service, demopki.Revoked)
+		if _, err := h.fetcher(t, nil).Gather(t.Context(), subject(now, h.pki.Seal.Chain()...), revocation.Data{}); !errors.Is(err, ErrRevoked) {
+			t.Errorf("by %s: %v", service, err)
+		}
+	}
+}
+
 // An answer from before the use is not enough, and the error says when to come again.
 func TestNotYet(t *testing.T) {
 	h := newHouse(t, demopki.Options{})
