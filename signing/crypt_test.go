@@ -197,7 +197,7 @@ func TestEncryptedStamp(t *testing.T) {
 	area := pdf.Area{X: 60, Y: 90, W: 180, H: 60}
 	for name, how := range encryptions {
 		base := encrypted(t, pdf.Sample("", nil), "", how)
-		out := signVisible(t, base, key, area)
+		out := signVisible(t, base, key, area, "")
 		judged(t, base, out, 1, key.root())
 		at := words(t, out)
 		if signed := at["Signed"]; signed.X < area.X || signed.Y < area.Y || signed.Y > area.Y+area.H || at["Müller"].W == 0 {
