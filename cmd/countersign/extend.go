@@ -81,6 +81,9 @@ func (c *extendCmd) extend(ctx context.Context, r extending) (all []extended, pa
 			return nil, "", err
 		}
 	}
+	for i := range subjects { // without a timestamp to come, what the file has will do
+		subjects[i].Current = subjects[i].Current && c.Level == "B-LTA"
+	}
 	data, err := r.gather(ctx, subjects, known)
 	if err != nil {
 		return nil, "", err
