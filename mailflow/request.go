@@ -167,8 +167,12 @@ type Document struct {
 	Name     string `json:"name"` // the attachment's name, made safe
 	Original Blob   `json:"original"`
 	Size     int64  `json:"size"` // of the original, in bytes
-	// R0 is what people see and approve: the original plus one preparation
-	// increment.
+	// Rebuilt is the original put in order, if it came broken and unsigned; the original
+	// is kept.
+	Rebuilt Blob   `json:"rebuilt,omitempty"`
+	Damage  string `json:"damage,omitempty"` // what was wrong with the original
+	// R0 is what people see and approve: the original, or what was rebuilt of it, plus one
+	// preparation increment.
 	R0     Blob  `json:"r0,omitempty"`
 	R0Size int64 `json:"r0_size,omitempty"`
 	Pages  int   `json:"pages,omitempty"`

@@ -41,6 +41,7 @@ type signCmd struct {
 	placeFlags
 	evidenceFlags
 	inspectFlags
+	repairFlags
 	In  string `arg:"" name:"in.pdf" help:"PDF to sign."`
 	Out string `arg:"" name:"out.pdf" help:"Signed PDF; it begins, byte for byte, with the input."`
 }
@@ -48,6 +49,10 @@ type signCmd struct {
 // Run signs one file.
 func (c *signCmd) Run(ctx context.Context, t terminal) error {
 	if err := checkOut(c.In, c.Out); err != nil {
+		return err
+	}
+	var err error
+	if c.In, err = c.rebuild(c.In, t.err); err != nil {
 		return err
 	}
 	look := c.inspect(ctx, c.In, t.err)
@@ -60,7 +65,7 @@ func (c *signCmd) Run(ctx context.Context, t terminal) error {
 	j.inspected = look.wait
 	res, err := j.run(ctx, c.In, c.Out)
 	if err != nil {
-		return refusal(fmt.Errorf("signing %s: %w", c.In, err))
+		return refusal(fmt.Errorf("signing %s: %w", c.In, c.hint(err)))
 	}
 	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level, res.SHA256)
 	return nil

@@ -76,9 +76,10 @@ func (s *syncBuffer) String() string {
 
 // options say how a house is built. The zero value is good.
 type options struct {
-	Workers int    // default 8
-	Bolt    bool   // keep the state on disk
-	Dir     string // of state and blobs; default: a new one
+	Workers int           // default 8
+	Expires time.Duration // of contracts; default 30 days
+	Bolt    bool          // keep the state on disk
+	Dir     string        // of state and blobs; default: a new one
 	// Plan fails writes.
 	Plan func(op storetest.Op) storetest.Fault
 	// Restart starts a new engine on the reopened store after each failed write.
@@ -166,7 +167,7 @@ func newHouse(t testing.TB, o options) *house {
 	t.Cleanup(func() { must(t, h.blobs.Close()) })
 	h.store = &storetest.Faulty{Plan: h.plan}
 	h.config = engine.Config{
-		Store: h.store, Blobs: blobFiles{h.blobs}, Secrets: secrets, Rules: testRules(t),
+		Store: h.store, Blobs: blobFiles{h.blobs}, Secrets: secrets, Rules: testRules(t, o.Expires),
 		Organisation: "Acme Ltd", Domains: []string{ownDomain},
 		Mailboxes: []engine.Mailbox{{Name: "sign", Address: signAddress, Sender: sender.Config{
 			Hops: 1, AuthservID: authserv, OwnDomains: []string{ownDomain},
@@ -205,7 +206,7 @@ func must(t testing.TB, err error) {
 }
 
 // testRules are those of the demo: a contract that Ben approves, and a notice.
-func testRules(t testing.TB) *rules.Set {
+func testRules(t testing.TB, expires time.Duration) *rules.Set {
 	t.Helper()
 	set, err := rules.Compile(rules.World{
 		Organisation: "Acme Ltd", Domains: []string{ownDomain}, Mailboxes: []rules.Mailbox{{Name: "sign", Address: signAddress}},
@@ -218,6 +219,7 @@ func testRules(t testing.TB) *rules.Set {
 			Signers:   rules.People{From: rules.FromDraft},
 			Open:      rules.Open{Viewer: []rules.Pattern{"*"}},
 			Reason:    "Contract agreed",
+			Expires:   rules.Duration(expires),
 		},
 	})
 	must(t, err)

@@ -36,13 +36,28 @@ func (e *Engine) prepare(ctx context.Context, c store.Claimed, r mailflow.Reques
 	return e.settle(ctx, c, mailflow.Prepared{Documents: docs})
 }
 
-// prepareOne inspects a document and writes its R0; the second reader works meanwhile.
+// prepareOne writes R0 of a document; a broken one that nobody has signed is rebuilt
+// first, once, before anyone sees it.
 func (e *Engine) prepareOne(ctx context.Context, doc *mailflow.Document, r mailflow.Request) error {
 	original, err := e.cfg.Blobs.Open(string(doc.Original))
 	if err != nil {
 		return err
 	}
 	defer original.Close()
+	err = e.prepareFrom(ctx, doc, r, original)
+	if !pdf.Repairable(err) {
+		return err
+	}
+	rebuilt, err := e.rebuild(doc, original, err)
+	if err != nil {
+		return err
+	}
+	defer rebuilt.Close()
+	return e.prepareFrom(ctx, doc, r, rebuilt)
+}
+
+// prepareFrom inspects a document and writes its R0; the second reader works meanwhile.
+func (e *Engine) prepareFrom(ctx context.Context, doc *mailflow.Document, r mailflow.Request, original store.Blob) error {
 	second := e.readAgain(ctx, original)
 	defer second.end()
 	report, err := look(doc, original)
@@ -71,6 +86,7 @@ func (e *Engine) prepareOne(ctx context.Context, doc *mailflow.Document, r mailf
 	if err := second.wait(&report); err != nil {
 		return err
 	}
+	addRebuilt(doc, &report)
 	if err := judge(doc, report, r.Terms); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Inspect struct {
 	EmbeddedFile       inventory.Policy `yaml:"embedded-file" default:"warn" doc:"Attached files, as electronic invoices have."`
 	RemoteGoto         inventory.Policy `yaml:"remote-goto" default:"warn" doc:"Links into other documents."`
 	NotInspected       inventory.Policy `yaml:"not-inspected" default:"warn" doc:"Parts that are too large to be inspected, or cannot be read."`
+	Rebuilt            inventory.Policy `yaml:"rebuilt" default:"warn" doc:"A document that came broken, without any signature, and was put in order. It is what people see; the original is kept."`
 	SecondReaderFailed inventory.Policy `yaml:"second-reader-failed" default:"warn" doc:"The second reader cannot read the document."`
 	FontNotEmbedded    inventory.Policy `yaml:"font-not-embedded" default:"warn" doc:"Fonts that are not in the document, so that it may look different elsewhere."`
 	URI                inventory.Policy `yaml:"uri" default:"allow" doc:"Web links."`
@@ -38,7 +39,7 @@ func (i *Inspect) fields() map[inventory.Class]*inventory.Policy {
 		inventory.RichMedia: &i.RichMedia, inventory.XFA: &i.XFA, inventory.HiddenContent: &i.HiddenContent,
 		inventory.PreparedAppearance: &i.PreparedAppearance, inventory.NeedAppearances: &i.NeedAppearances,
 		inventory.CalculatedField: &i.CalculatedField, inventory.EmbeddedFile: &i.EmbeddedFile, inventory.RemoteGoto: &i.RemoteGoto,
-		inventory.NotInspected: &i.NotInspected, inventory.SecondReaderFailed: &i.SecondReaderFailed,
+		inventory.NotInspected: &i.NotInspected, inventory.Rebuilt: &i.Rebuilt, inventory.SecondReaderFailed: &i.SecondReaderFailed,
 		inventory.FontNotEmbedded: &i.FontNotEmbedded, inventory.URI: &i.URI, inventory.StandardFont: &i.StandardFont,
 		inventory.Unreferenced: &i.Unreferenced,
 	}

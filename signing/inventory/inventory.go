@@ -48,6 +48,7 @@ const (
 	NotInspected       Class = "not-inspected"       // too large, or not readable
 	ReaderDisagreement Class = "reader-disagreement" // two readers see different documents
 	SecondReaderFailed Class = "second-reader-failed"
+	Rebuilt            Class = "rebuilt" // it came broken; what people see was put in order
 )
 
 // A Policy says what becomes of a document with a finding of a class.
@@ -87,6 +88,7 @@ var table = [...]class{
 	{EmbeddedFile, Warn, "attached files"},
 	{RemoteGoto, Warn, "links into other documents"},
 	{NotInspected, Warn, "parts that could not be inspected"},
+	{Rebuilt, Warn, "damage that was mended"},
 	{SecondReaderFailed, Warn, "not readable for the second reader"},
 	{FontNotEmbedded, Warn, "fonts that are not embedded"},
 	{URI, Allow, "web links"},

@@ -1,0 +1,127 @@
+package engine_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign/mailflow"
+	"countersign/signing/demopki"
+)
+
+// evidenceGone makes all that proves certificates fail in a way.
+func (h *house) evidenceGone(m demopki.Mode) {
+	h.pki.SetMode(demopki.OCSP, m)
+	h.pki.SetMode(demopki.CRL, m)
+}
+
+// TestEvidenceDown: while responders and lists are not to be had, the next signature
+// waits, visibly; nothing leaves without its proof.
+func TestEvidenceDown(t *testing.T) {
+	h := newHouse(t, options{})
+	h.people[ben.Addr], h.people[carla.Addr] = approves, agrees
+	h.evidenceGone(demopki.Down)
+	h.sends(contract(signs(carla)))
+	h.settle(48 * time.Hour)
+	d := h.wantState(mailflow.StateSealing)
+	if !strings.Contains(d.Waits, "waiting for what proves the certificates") || h.stage(mailflow.SealSlot) != mailflow.StageEvidence {
+		t.Errorf("it waits for %q, the seal is at %s", d.Waits, h.stage(mailflow.SealSlot))
+	}
+	h.evidenceGone(demopki.Honest)
+	for !slices.Contains(h.kinds(), "code to "+carla.Addr) { // a code does not last for long
+		h.settle(5 * time.Minute)
+	}
+	l := h.last(carla, mailflow.LetterCode)
+	h.replies(l, l.code())
+	h.settle(2 * time.Hour)
+	h.judge(signedByCarla)
+}
+
+// TestOldEvidence: answers from before the signature prove nothing about it.
+func TestOldEvidence(t *testing.T) {
+	h := newHouse(t, options{})
+	h.evidenceGone(demopki.Old)
+	h.sends(notice())
+	h.settle(time.Hour)
+	if d := h.wantState(mailflow.StateSealing); !strings.Contains(d.Waits, "waiting for what proves the certificates") {
+		t.Errorf("it waits for %q", d.Waits)
+	}
+	h.evidenceGone(demopki.Honest)
+	h.settle(26 * time.Hour)
+	h.judge(scenarios[2].want)
+}
+
+// TestRevoked: a seal whose certificate is revoked seals nothing; the sender is told.
+func TestRevoked(t *testing.T) {
+	h := newHouse(t, options{})
+	h.evidenceGone(demopki.Revoked)
+	h.sends(notice())
+	h.settle(time.Hour)
+	h.wantState(mailflow.StateFailed)
+	h.tells(ann, mailflow.LetterFailed, "revoked")
+}
+
+// TestEvidenceTooLate: a one-use certificate ends before anything proves it. Its
+// signature is given up; the next attempt, with the same consent, makes the one document.
+func TestEvidenceTooLate(t *testing.T) {
+	h, l := atCode(t)
+	h.afterStep = func(int) {
+		if h.stage("p2") == mailflow.StageEvidence {
+			h.evidenceGone(demopki.Down)
+		}
+	}
+	h.replies(l, l.code())
+	h.settle(23 * time.Hour)
+	if d := h.wantState(mailflow.StateSigning); h.events(d, "attempt lost") != 0 || !strings.Contains(d.Waits, "waiting for what proves the certificates") {
+		t.Errorf("before the certificate ends, it waits for %q", d.Waits)
+	}
+	h.settle(3 * time.Hour)
+	h.afterStep = nil
+	if d := h.details(); h.events(d, "attempt lost") == 0 {
+		t.Error("no attempt was given up")
+	}
+	h.evidenceGone(demopki.Honest)
+	h.settle(3 * time.Hour)
+	h.judge(signedByCarla)
+	h.wantUnusedSerial(h.details())
+}
+
+// TestFortyDays: the second signer signs forty days after the first, whose certificate
+// has long ended by then. What proved it was kept, and goes into the document at the end.
+func TestFortyDays(t *testing.T) {
+	h := newHouse(t, options{Expires: 90 * 24 * time.Hour})
+	h.people[ben.Addr], h.people[carla.Addr] = approves, agrees
+	h.sends(contract(signs(carla), signs(dan)))
+	h.settle(time.Minute)
+	l := h.last(carla, mailflow.LetterCode)
+	h.replies(l, l.code())
+	h.settle(40 * 24 * time.Hour)
+	h.replies(h.last(dan, mailflow.LetterInvite), "AGREE")
+	h.settle(time.Minute)
+	l = h.last(dan, mailflow.LetterCode)
+	h.replies(l, l.code())
+	h.settle(time.Hour)
+	h.wantState(mailflow.StateCompleted)
+	judgePDF(t, h.last(ann, mailflow.LetterResult).pdfs(t)[0], 3)
+}
+
+// TestExtendingWaits: at the end, too, the request waits for the authority, and the same document
+// comes out.
+func TestExtendingWaits(t *testing.T) {
+	h := newHouse(t, options{})
+	h.afterStep = func(int) {
+		if d := h.details(); d.State == mailflow.StateExtending {
+			h.tsa.SetMode(demopki.Down)
+		}
+	}
+	h.sends(notice())
+	h.settle(5 * time.Hour)
+	h.afterStep = nil
+	if d := h.wantState(mailflow.StateExtending); !strings.Contains(d.Waits, "time-stamping authority") {
+		t.Errorf("it waits for %q", d.Waits)
+	}
+	h.tsa.SetMode(demopki.Honest)
+	h.settle(2 * time.Hour)
+	h.judge(scenarios[2].want)
+}
