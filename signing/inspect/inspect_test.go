@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,6 +166,56 @@ func TestReads(t *testing.T) {
 		}
 		if found := inventory.Compare(ours.Reading, r); len(found) > 0 || r.Pages == 0 {
 			t.Errorf("%s: %v\nown    %v\nsecond %v", name, found, ours.Reading, r)
+		}
+	}
+}
+
+// TestEncrypted: a document that opens with the empty password is read by both, and
+// what is attached to it has its digest in the clear.
+func TestEncrypted(t *testing.T) {
+	p := pool(t, "worker", inspect.Options{})
+	dir := t.TempDir()
+	plain, file := filepath.Join(dir, "plain.pdf"), filepath.Join(dir, "invoice.xml")
+	data := bytes.Repeat([]byte("<a/>"), 1000)
+	if err := errors.Join(os.WriteFile(plain, formed(), 0o600), os.WriteFile(file, data, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(data)
+	for name, how := range map[string][]string{
+		"RC4-40":  {"40", "--allow-weak-crypto"},
+		"AES-128": {"128", "--use-aes=y"},
+		"AES-256": {"256"},
+	} {
+		out := filepath.Join(dir, name+".pdf")
+		args := []string{"--add-attachment", file, "--", plain, "--encrypt", "", "owner", how[0]}
+		weak := len(how) > 1 && how[1] == "--allow-weak-crypto"
+		if len(how) > 1 && !weak {
+			args = append(args, how[1])
+		}
+		args = append(args, "--", out)
+		if weak {
+			args = append([]string{how[1]}, args...)
+		}
+		if said, err := exec.CommandContext(t.Context(), "qpdf", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: qpdf (missing? make deps): %v\n%s", name, err, said)
+		}
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := own(b)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r, err := second(t, p, b)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if found := inventory.Compare(ours.Reading, r); len(found) > 0 || len(r.Fields) != 5 {
+			t.Errorf("%s: %v\nown    %v\nsecond %v", name, found, ours.Reading, r)
+		}
+		if a := ours.Attached; len(a) != 1 || a[0].Name != "invoice.xml" || a[0].SHA256 != hex.EncodeToString(digest[:]) {
+			t.Errorf("%s: attached %v, want %x", name, a, digest)
 		}
 	}
 }
@@ -336,4 +389,30 @@ func TestCorpus(t *testing.T) {
 	}
 	t.Logf("%d files in %v: refused by our reader %d; read by both %d, of these they disagree about %d; failed in the second reader %d",
 		len(files), time.Since(began).Round(time.Millisecond), refused, both, disagree, failed)
+}
+
+// BenchmarkRead reads a document of 100 KB with each of the two readers.
+func BenchmarkRead(b *testing.B) {
+	page := strings.Repeat("0 0 m 9 9 l S\n", 7000)
+	doc := assemble(
+		"<< /Type /Catalog /Pages 2 0 R >>",
+		"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+		"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>",
+		fmt.Sprintf("<< /Length %d >>\nstream\n%s\nendstream", len(page), page),
+	)
+	b.Run("own", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := own(doc); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("second", func(b *testing.B) {
+		p := pool(b, "worker", inspect.Options{})
+		for b.Loop() {
+			if _, err := p.Read(b.Context(), bytes.NewReader(doc), int64(len(doc))); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

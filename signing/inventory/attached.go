@@ -9,7 +9,7 @@ import (
 )
 
 // maxHashed bounds the bytes that attached files may unpack to, together.
-const maxHashed = 256 << 20
+const maxHashed = 64 << 20
 
 // hash adds an attached file with its size and digest.
 func (w *walker) hash(o pdf.Object, display string, p place) {

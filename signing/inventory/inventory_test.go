@@ -248,8 +248,8 @@ func TestHostile(t *testing.T) {
 		"long chain":   {catalog: deep, more: chain},
 		"deep fields":  {catalog: form("10 0 R"), more: fields},
 		"field loop":   {catalog: form("10 0 R"), more: map[int]string{10: "<< /T (a) /Kids [10 0 R 10 0 R] >>"}},
-		"zip bomb":     {catalog: "/X << /F (b) /EF << /F 10 0 R >> >>", more: map[int]string{10: flate("", make([]byte, 300<<20))}},
-		"big picture":  {catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (T) /AP << /N 11 0 R >> >>", 11: flate("/Subtype /Form", make([]byte, 50<<20))}},
+		"zip bomb":     {catalog: "/X << /F (b) /EF << /F 10 0 R >> >>", more: map[int]string{10: flate("", make([]byte, maxHashed+1))}},
+		"big picture":  {catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (T) /AP << /N 11 0 R >> >>", 11: flate("/Subtype /Form", make([]byte, 8<<20))}},
 		"self as kind": {catalog: "/X << /S 10 0 R /Type 10 0 R >>", more: map[int]string{10: "10 0 R"}},
 	} {
 		r := take(t, p.bytes())
