@@ -123,7 +123,7 @@ func (i *inspection) wait() error {
 	if len(no) == 0 || i.flags.Inspect != "refuse" {
 		return nil
 	}
-	return noError{fmt.Errorf("%s is refused for what it holds besides its pages: %s; print it as a new PDF, which leaves such things out, or accept them with --inspect warn", i.name, no[0].Class.Words())}
+	return noError{fmt.Errorf("it is refused for what it holds besides its pages: %s; print it as a new PDF, which leaves such things out, or accept them with --inspect warn", no[0].Class.Words())}
 }
 
 func times(n int) string {

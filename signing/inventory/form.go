@@ -34,7 +34,7 @@ func (w *walker) form() {
 		w.found(XFA, p, "a second form in XML (XFA), which some viewers show instead of the pages")
 	}
 	if n := len(w.resolve(form.Get("CO"), p).Items()); n > 0 {
-		w.found(CalculatedField, p, "%d fields whose values are computed from others", n)
+		w.report.add(Finding{Class: CalculatedField, What: "a field whose value is computed from others", Where: p.where, Times: n})
 	}
 	for _, v := range w.resolve(form.Get("Fields"), p).Items() {
 		w.field(v, node{})

@@ -69,14 +69,14 @@ var cases = []struct {
 	{"ticked box", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Btn /T (B) /AS /Yes /AP << /N << /Yes 11 0 R >> >> >>", 11: stream("/Subtype /Form", "")}}, []string{"prepared-appearance: a box that shows as ticked"}},
 	{"empty box", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Btn /T (B) /V /Yes /AS /Off /AP << /N << /Yes 11 0 R >> >> >>", 11: stream("/Subtype /Form", "")}}, []string{"prepared-appearance: a box that shows as empty"}},
 	{"need appearances", paper{catalog: "/AcroForm << /Fields [] /NeedAppearances true >>"}, []string{"need-appearances: "}},
-	{"calculation order", paper{catalog: "/AcroForm << /Fields [10 0 R] /CO [10 0 R] >>", more: map[int]string{10: "<< " + widget + "/FT /Tx /T (Sum) >>"}}, []string{"calculated-field: 1 fields"}},
+	{"calculation order", paper{catalog: "/AcroForm << /Fields [10 0 R] /CO [10 0 R] >>", more: map[int]string{10: "<< " + widget + "/FT /Tx /T (Sum) >>"}}, []string{"calculated-field: a field whose value is computed from others (form)"}},
 	{"calculating script", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (Sum) /AA << /C 11 0 R >> >>", 11: "<< /S /JavaScript /JS (x) /Next " + js + " >>"}}, []string{"calculated-field: a script that computes, checks or formats a field (field “Sum”)"}},
 	{"script of focus", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (Sum) /AA << /Fo " + js + " >> >>"}}, []string{"javascript: a script (field “Sum”)"}},
 	{"format that is a page's script, too", paper{catalog: form("10 0 R"), page: "/AA << /O 11 0 R >>", more: map[int]string{10: "<< " + widget + "/FT /Tx /T (Sum) /AA << /C 11 0 R >> >>", 11: js}}, []string{"javascript: a script (page 1)"}},
 	{"font", paper{page: "/X << /A << /Type /Font /Subtype /TrueType /BaseFont /Arial#4dT >> >>"}, []string{"font-not-embedded: the font “ArialMT” is not embedded (page 1)"}},
 	{"composite font", paper{page: "/X << /A << /Type /Font /Subtype /Type0 /DescendantFonts [<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Song >>] >> >>"}, []string{"font-not-embedded: the font “Song”"}},
 	{"standard font", paper{page: "/X << /A " + font14 + " >>"}, []string{"standard-font: the standard font “Helvetica” (page 1)"}},
-	{"unreferenced", paper{more: map[int]string{20: "<< /Type /Page >>"}}, []string{"unreferenced-object: 1 objects that nothing leads to, pages among them"}},
+	{"unreferenced", paper{more: map[int]string{20: "<< /Type /Page >>"}}, []string{"unreferenced-object: a page or a catalog that nothing leads to"}},
 	{"unreadable", paper{page: "/X 20 0 R", more: map[int]string{20: "<< /A (b >>"}}, []string{"not-inspected: something in it cannot be read (page 1)"}},
 }
 

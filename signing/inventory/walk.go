@@ -236,10 +236,10 @@ func (w *walker) leftOver() {
 	if err != nil {
 		w.failed(err, place{})
 	}
-	switch {
-	case pages > 0:
-		w.found(Unreferenced, place{}, "%d objects that nothing leads to, pages among them", n)
-	case n > 0:
-		w.found(Unreferenced, place{}, "%d objects that nothing leads to", n)
+	if pages > 0 {
+		w.report.add(Finding{Class: Unreferenced, What: "a page or a catalog that nothing leads to", Times: pages})
+	}
+	if n > pages {
+		w.report.add(Finding{Class: Unreferenced, What: "an object that nothing leads to", Times: n - pages})
 	}
 }
