@@ -278,7 +278,7 @@ func damageAll(list string) error {
 		return err
 	}
 	done, prepared := 0, 0
-	for _, path := range strings.Split(string(names), "\n") {
+	for path := range strings.SplitSeq(string(names), "\n") {
 		base, err := os.ReadFile(path)
 		if err != nil {
 			return err
