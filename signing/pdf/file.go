@@ -9,8 +9,9 @@ import (
 // A File is an opened PDF. It reads from the io.ReaderAt it was opened on, keeps
 // no more than what was asked for, and is not safe for concurrent use.
 type File struct {
-	r    io.ReaderAt
-	size int64
+	r      io.ReaderAt
+	size   int64
+	memory []byte // all of it, of a file opened in memory
 
 	version   string
 	start     int64 // what the last startxref says
@@ -38,8 +39,15 @@ type File struct {
 
 // Open reads the structure of a PDF: header, tail, cross-reference chain, encryption
 // and catalog. It refuses what cannot be signed with a [RefusedError].
-func Open(r io.ReaderAt, size int64) (*File, error) {
-	f := &File{r: r, size: size}
+func Open(r io.ReaderAt, size int64) (*File, error) { return (&File{r: r, size: size}).structure() }
+
+// OpenBytes is Open of a file that is in memory. Nothing of it is copied: it must not
+// change as long as the File, or a value read from it, is used.
+func OpenBytes(b []byte) (*File, error) {
+	return (&File{r: bytes.NewReader(b), size: int64(len(b)), memory: b}).structure()
+}
+
+func (f *File) structure() (*File, error) {
 	if err := f.readHeader(); err != nil {
 		return nil, err
 	}

@@ -76,6 +76,16 @@ func (u *Update) final(o updated) ([]byte, error) {
 	return slices.Concat(dict, []byte("\nstream\n"), data, []byte("\nendstream")), err
 }
 
+// Body returns the bytes that an object was set to, nil if it was not.
+func (u *Update) Body(ref Ref) []byte {
+	for _, o := range u.objs {
+		if o.ref == ref {
+			return o.body
+		}
+	}
+	return nil
+}
+
 // Finish lays the update out and returns the bytes to append to the file.
 func (u *Update) Finish() ([]byte, error) {
 	if len(u.objs) == 0 {

@@ -28,6 +28,9 @@ func (f *File) window(off int64, n int) ([]byte, bool, error) {
 	}
 	n = int(min(int64(n), f.size-off))
 	eof := off+int64(n) == f.size
+	if f.memory != nil {
+		return f.memory[off : off+int64(n) : off+int64(n)], eof, nil
+	}
 	for i := range f.blocks {
 		b := &f.blocks[i]
 		if at := off - b.at; at >= 0 && at+int64(n) <= int64(len(b.b)) {
@@ -93,7 +96,7 @@ func (f *File) parsed(p *parser, n int) error {
 // reuse keeps a parser's room for open arrays and dictionaries. What is left in it holds
 // on to the buffer, so not that of a large one.
 func (f *File) reuse(p *parser) {
-	if f.open = nil; cap(p.open) <= 256 && len(p.buf) <= maxBlock {
+	if f.open = nil; cap(p.open) <= 256 && (len(p.buf) <= maxBlock || f.memory != nil) {
 		f.open = p.open[:0]
 	}
 }
@@ -101,7 +104,11 @@ func (f *File) reuse(p *parser) {
 // parseAt hands read a parser over the bytes at off, with more and more of them
 // until they are enough.
 func (f *File) parseAt(off int64, read func(*parser) error) error {
-	for n := 1 << 10; n <= maxObjectBytes; n *= 4 {
+	n := 1 << 10
+	if f.memory != nil {
+		n = maxObjectBytes
+	}
+	for ; n <= maxObjectBytes; n *= 4 {
 		buf, eof, err := f.window(off, n)
 		if err != nil {
 			return err
