@@ -2,10 +2,11 @@
 
 TOOL     = go tool -modfile=tools.mod
 FUZZTIME = 20s
-# The fuzz targets to run, a regular expression.
-FUZZ     = .
 # A folder with PDFs (pdf/) and mails (mail/) to try the readers on; not needed.
 CORPUS  ?= ../shared/corpus
+# The file sizes and rounds of the signing benchmark; 50KB,1MB and 3 take seconds.
+BENCH   ?= 50KB,1MB,10MB,100MB
+ROUNDS  ?= 15
 # The number of times the kill test kills the daemon.
 KILLS   ?= 200
 
@@ -34,12 +35,14 @@ check:
 	go mod tidy -diff
 	go mod verify
 
-# Fuzzes each target that FUZZ matches for FUZZTIME.
+# Fuzzes each target for FUZZTIME.
 fuzz:
-	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' | grep -E '$(FUZZ)' || true); do \
-	  go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$p; done; done
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	  go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+# Signing against its floor, file sizes as in BENCH, and its memory; then all others.
 bench:
+	go run ./signing/bench -sizes $(BENCH) -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./...
 
 # Runs the readers over real PDFs and mails and prints what became of them.

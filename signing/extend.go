@@ -2,7 +2,6 @@ package signing
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -137,11 +136,11 @@ func FinishExtension(w io.Writer, base io.ReaderAt, x Extension, token []byte) (
 	if err := x.checkToken(token); err != nil {
 		return Result{}, err
 	}
-	sum, size, err := x.Write(w, base, token)
+	written, err := x.Write(w, base, token)
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{hex.EncodeToString(sum[:]), size}, nil
+	return newResult(written)
 }
 
 // CheckExtension reads an extended file back and fails unless it is exactly base and

@@ -28,7 +28,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +58,15 @@ type Key interface {
 type Result struct {
 	SHA256 string // hexadecimal
 	Size   int64
+	// State is the running SHA-256 behind the last byte, about 100 bytes: with it
+	// [NewIntent] need not read the file again to hash it. It tells up to 63 of the
+	// file's last bytes.
+	State []byte
+}
+
+func newResult(h *pades.Hashed) (Result, error) {
+	state, err := h.State()
+	return Result{SHA256: h.SHA256(), Size: h.Size(), State: state}, err
 }
 
 // Prepare writes R0: the base and the increment that adds empty, invisible
@@ -73,18 +81,24 @@ func Prepare(w io.Writer, base *io.SectionReader, fields []pades.FieldSpec) (Res
 	if err != nil {
 		return Result{}, nil, err
 	}
-	sum, size, err := pades.Append(w, f, increment)
-	return Result{hex.EncodeToString(sum[:]), size}, names, err
+	written, err := pades.Append(w, f, increment)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	res, err := newResult(written)
+	return res, names, err
 }
 
 // Params says what shall be signed and what the signature tells.
 type Params struct {
-	Field         string // an empty signature field of the base
-	Certification int    // 1, 2 or 3: certify with this DocMDP level; 0: approval signature
+	Field         string           // an empty signature field of the base
+	NewField      *pades.FieldSpec // instead of Field: make this one in the same increment
+	Certification int              // 1, 2 or 3: certify with this DocMDP level; 0: approval signature
 	SigningTime   time.Time
 	Chain         []*x509.Certificate // of the key that will sign, its certificate first
 	TokenRoom     int                 // bytes for the timestamp token; 0: none
 	PSS           bool                // RSA keys: RSASSA-PSS (RFC 4056) instead of PKCS #1 v1.5
+	Base          *Result             // what the step that wrote the base returned; nil: it is read to be hashed
 
 	Name, Reason, Location, ContactInfo string // left out if empty
 
@@ -104,32 +118,49 @@ type Intent struct {
 	PSS           bool      `json:"pss,omitempty"`
 }
 
-// NewIntent lays the signature out, without any key. The base is read once.
+// NewIntent lays the signature out, without any key. The base is read once, or, if
+// Params.Base tells its hash, only where its structure is.
 func NewIntent(base io.ReaderAt, size int64, p Params) (Intent, error) {
-	if err := checkChain(p); err != nil {
-		return Intent{}, err
-	}
-	h, err := cms.HashFor(p.Chain[0].PublicKey)
-	if err != nil {
-		return Intent{}, fmt.Errorf("key of %q: %w", p.Chain[0].Subject, err)
-	}
-	room, err := cms.Room(p.Chain, p.TokenRoom)
+	l, err := newLayout(p)
 	if err != nil {
 		return Intent{}, err
 	}
-	f, err := pdf.Open(base, size)
+	if l.File, err = pdf.Open(base, size); err != nil {
+		return Intent{}, err
+	}
+	if p.Base != nil && p.Base.State != nil {
+		if l.Base, err = pades.Resume(p.Base.Size, p.Base.SHA256, p.Base.State); err != nil {
+			return Intent{}, err
+		}
+	}
+	u, err := pades.Begin(l)
 	if err != nil {
 		return Intent{}, err
 	}
-	u, err := pades.Begin(pades.SignParams{
-		File: f, Field: p.Field, Certification: p.Certification, Hash: h, Room: room, SigningTime: p.SigningTime,
+	return p.intent(u, l.Room)
+}
+
+// newLayout checks what can be checked without the base.
+func newLayout(p Params) (pades.SignParams, error) {
+	l := pades.SignParams{
+		Field: p.Field, NewField: p.NewField, Certification: p.Certification, SigningTime: p.SigningTime,
 		Name: p.Name, Reason: p.Reason, Location: p.Location, ContactInfo: p.ContactInfo,
 		Lock: p.Lock, Appearance: p.Appearance, Stamped: p.TokenRoom > 0,
-	})
-	if err != nil {
-		return Intent{}, err
 	}
-	attrs, err := cms.SignedAttributes(cms.AttrParams{Digest: u.Digest, Hash: h, Chain: p.Chain})
+	err := checkChain(p)
+	if err != nil {
+		return l, err
+	}
+	if l.Hash, err = cms.HashFor(p.Chain[0].PublicKey); err != nil {
+		return l, fmt.Errorf("key of %q: %w", p.Chain[0].Subject, err)
+	}
+	l.Room, err = cms.Room(p.Chain, p.TokenRoom)
+	return l, err
+}
+
+// intent adds what the signature says of its signer.
+func (p *Params) intent(u *pades.Unsigned, room int) (Intent, error) {
+	attrs, err := cms.SignedAttributes(cms.AttrParams{Digest: u.Digest, Hash: u.Hash, Chain: p.Chain})
 	if err != nil {
 		return Intent{}, err
 	}
@@ -195,27 +226,55 @@ func (in *Intent) chain() ([]*x509.Certificate, error) {
 }
 
 // Finish writes the signed file: the base, checked against the intent while it is
-// copied, and the increment with signature and token (nil: none). A token must stamp
-// this signature at a time when the certificate holds, else [ErrToken]. The caller
-// throws away what was written if an error comes back, and runs [Check] on the rest.
+// copied, and the increment with signature and token (nil: none). The signature must be
+// one by the intent's certificate, and a token must stamp it at a time when that
+// certificate holds, else [ErrToken]. The caller throws away what was written if an
+// error comes back, and runs [Check] or [CheckStored] on the rest; or calls [Release].
 func Finish(w io.Writer, base io.ReaderAt, in Intent, p Proof) (Result, error) {
+	der, err := in.assemble(p)
+	if err != nil {
+		return Result{}, err
+	}
+	written, err := in.Write(w, base, der)
+	if err != nil {
+		return Result{}, err
+	}
+	return newResult(written)
+}
+
+// Release is Finish and Check in one, in one pass over the base: what it writes it
+// reads back at once (see [pades.Pass]). Once it has returned nil, the file may be
+// released.
+func Release(out pades.Output, base io.ReaderAt, in Intent, p Proof) (Result, error) {
+	der, err := in.assemble(p)
+	if err != nil {
+		return Result{}, err
+	}
+	pass, err := pades.NewPass(out, base, in.BaseSize)
+	if err != nil {
+		return Result{}, err
+	}
+	defer pass.Close()
+	if err := pass.Sign(&in.Unsigned, der); err != nil {
+		return Result{}, err
+	}
+	return newResult(pass.Hashed())
+}
+
+// assemble makes the CMS of a stored intent and verifies what is put into it.
+func (in *Intent) assemble(p Proof) ([]byte, error) {
 	d, err := in.signedData()
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	d.Signature, d.Token = p.Signature, p.Token
-	der, err := cms.Assemble(d)
-	if err != nil {
-		return Result{}, err
+	if err := d.Verify(); err != nil {
+		return nil, err
 	}
-	if err := verify(der, &in); err != nil {
-		return Result{}, err
+	if err := checkToken(p.Token, p.Signature, d.Chain[0]); err != nil {
+		return nil, err
 	}
-	sum, size, err := in.Write(w, base, der)
-	if err != nil {
-		return Result{}, err
-	}
-	return Result{hex.EncodeToString(sum[:]), size}, nil
+	return cms.Assemble(d)
 }
 
 // Proof is what completes an intent.
@@ -237,6 +296,24 @@ func Check(result io.ReaderAt, size int64, in Intent) error {
 		return fmt.Errorf("%w: %w", pades.ErrResult, err)
 	}
 	return verify(der, &in)
+}
+
+// CheckStored is [Check] without another pass over the base, for a result of which
+// the caller knows by its hash that it is what [Finish] wrote: a content-addressed
+// store that has read all of the file it returns, and found res.SHA256. All else is read
+// back: the increment to the byte, and, by a strict reader, the structure.
+func CheckStored(result io.ReaderAt, size int64, in Intent, res Result) error {
+	if size != res.Size {
+		return fmt.Errorf("%w: it has %d bytes, not %d", pades.ErrResult, size, res.Size)
+	}
+	padded, err := in.CheckRevision(result, size)
+	if err != nil {
+		return err
+	}
+	if _, err := cms.Trim(padded); err != nil {
+		return fmt.Errorf("%w: %w", pades.ErrResult, err)
+	}
+	return nil
 }
 
 // verify checks a CMS against the intent it was made for. Made again from its

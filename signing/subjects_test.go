@@ -127,8 +127,10 @@ func TestExtendOldKind(t *testing.T) {
 	check(t, err)
 	u.Head = bytes.Replace(u.Head, []byte("/ETSI.CAdES.detached"), []byte("/adbe.pkcs7.detached"), 1)
 	covered := slices.Concat(base, u.Head[:len(u.Head)-1], u.Tail[1:])
+	digest := sha256.Sum256(covered)
+	u.Digest = digest[:]
 	var out bytes.Buffer
-	_, _, err = u.Write(&out, bytes.NewReader(base), opensslCMS(t, key, covered))
+	_, err = u.Write(&out, bytes.NewReader(base), opensslCMS(t, key, covered))
 	check(t, err)
 	if valid, text := pdfsig(t, out.Bytes()); valid != 1 {
 		t.Fatalf("pdfsig: %s", text)

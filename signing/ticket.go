@@ -30,6 +30,11 @@ func NewTicket(in Intent) (*Ticket, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newTicket(in, d)
+}
+
+// newTicket makes a ticket of an intent and its parts.
+func newTicket(in Intent, d cms.SignedData) (*Ticket, error) {
 	message, opts, err := cms.ToSign(d)
 	if err != nil {
 		return nil, err
@@ -42,6 +47,18 @@ func NewTicket(in Intent) (*Ticket, error) {
 // that does not belong to the intent's certificate is refused before it is asked. What
 // comes back is verified under that certificate.
 func (t *Ticket) Sign(ctx context.Context, key Key) ([]byte, error) {
+	signature, err := t.ask(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.verify(signature); err != nil {
+		return nil, err
+	}
+	return signature, nil
+}
+
+// ask returns what the key gave, not yet verified.
+func (t *Ticket) ask(ctx context.Context, key Key) ([]byte, error) {
 	own, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !own.Equal(t.data.Chain[0].PublicKey) {
 		return nil, fmt.Errorf("signing: the key is not the one of the certificate of %q", t.data.Chain[0].Subject)
@@ -54,16 +71,17 @@ func (t *Ticket) Sign(ctx context.Context, key Key) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign field %q: %w", t.in.Field, err)
 	}
+	return signature, nil
+}
+
+// verify notices a key that signs wrongly.
+func (t *Ticket) verify(signature []byte) error {
 	d := t.data
 	d.Signature = signature
-	der, err := cms.Assemble(d)
-	if err != nil {
-		return nil, err
+	if err := d.Verify(); err != nil {
+		return fmt.Errorf("the key returned a bad signature for field %q: %w", t.in.Field, err)
 	}
-	if err := verify(der, &t.in); err != nil {
-		return nil, fmt.Errorf("the key returned a bad signature for field %q: %w", t.in.Field, err)
-	}
-	return signature, nil
+	return nil
 }
 
 // spend hands the digest out, once.

@@ -29,7 +29,7 @@ var shells = []string{
 }
 
 // support packages serve tests only and may import what they test.
-var support = []string{"mailflow/realmail", "signing/judge", "signing/keys/keytest", "store/storetest"}
+var support = []string{"mailflow/realmail", "signing/judge", "signing/keys/keytest", "signing/bench", "store/storetest"}
 
 // home says which packages may import an outside library.
 var home = map[string][]string{

@@ -143,6 +143,25 @@ func Assemble(d SignedData) ([]byte, error) {
 	return assemble(d)
 }
 
+// Verify checks that Signature is one over Attrs by the key of the signer's
+// certificate, made as ToSign says. What Attrs say is not looked at.
+func (d SignedData) Verify() error {
+	if err := d.check(); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	var b cryptobyte.Builder
+	addSignatureAlgorithm(&b, d.Chain[0].PublicKey, d.Hash, d.PSS)
+	der, err := b.Bytes()
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	s, p := cryptobyte.String(der), Parsed{Hash: d.Hash, Signature: d.Signature}
+	if p.algorithm, err = readAlgorithm(&s); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return checkSignature(d.Chain[0].PublicKey, &p, d.Attrs)
+}
+
 func (d SignedData) check() error {
 	if len(d.Chain) == 0 {
 		return errors.New("no certificate of the signer given")

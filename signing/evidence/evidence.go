@@ -76,8 +76,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	lastOK  time.Time
-	largest int // bytes of the largest token seen
-	last    timestamp.Token
+	largest int      // bytes of the largest token seen
 	health  []Health // of each authority
 }
 
@@ -172,7 +171,7 @@ func (c *Client) TimestampDigest(ctx context.Context, digest []byte, h crypto.Ha
 			errs = append(errs, fmt.Errorf("timestamp from %s: %w", redacted(tsa.URL), err))
 			break // the caller gave up, no authority is to blame
 		}
-		c.note(i, t, err)
+		c.note(i, len(t.DER), err)
 		if err == nil {
 			return t, nil
 		}

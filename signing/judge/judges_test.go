@@ -117,7 +117,6 @@ type judgeRequest struct {
 	File    string            `json:"file"`
 	Roots   []string          `json:"roots"`
 	CRLs    []string          `json:"crls"`
-	OCSPs   []string          `json:"ocsps"`
 	Time    time.Time         `json:"time"`
 	Levels  map[string]string `json:"levels"` // by field
 	Lenient bool              `json:"lenient"`

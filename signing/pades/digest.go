@@ -59,18 +59,6 @@ func clone(h hash.Hash) (hash.Hash, error) {
 	return c.Clone()
 }
 
-// digest fills in the digests over the base and over the byte range.
-func (u *Unsigned) digest(base io.Reader) error {
-	h := u.newHashes()
-	if err := copyBase(h, base, u.BaseSize); err != nil {
-		return err
-	}
-	u.BaseSHA256 = h.baseHex()
-	var err error
-	u.Digest, err = h.document(u)
-	return err
-}
-
 // copyBase copies exactly size bytes in large pieces.
 func copyBase(w io.Writer, base io.Reader, size int64) error {
 	// Both wrapped, so that neither end takes over and chooses small pieces.

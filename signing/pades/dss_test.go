@@ -20,7 +20,7 @@ func signedWith(t testing.TB, catalog string, more ...string) []byte {
 	base := prepared(t, document(t, catalog, "[]", more...))
 	u := begin(t, base, SignParams{Field: "Seal", Room: 64})
 	var out bytes.Buffer
-	if _, _, err := u.Write(&out, bytes.NewReader(base), []byte{0x30, 0}); err != nil {
+	if _, err := u.Write(&out, bytes.NewReader(base), []byte{0x30, 0}); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -114,8 +114,8 @@ func TestDSSForms(t *testing.T) {
 			t.Errorf("%s: wrote %s, want %s; added %+v, want %+v", name, got, c.want, x.Added, c.added)
 		}
 		var out bytes.Buffer
-		if _, size, err := x.Write(&out, bytes.NewReader(c.base), nil); err != nil || size != int64(out.Len()) {
-			t.Fatal(size, err)
+		if h, err := x.Write(&out, bytes.NewReader(c.base), nil); err != nil || h.Size() != int64(out.Len()) {
+			t.Fatal(err)
 		}
 		if _, err := x.Check(bytes.NewReader(out.Bytes()), int64(out.Len())); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -178,11 +178,11 @@ func TestTimestampAlone(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	var out bytes.Buffer
-	if _, _, err := x.Write(&out, bytes.NewReader(base), nil); !errors.Is(err, ErrNoRoom) {
+	if _, err := x.Write(&out, bytes.NewReader(base), nil); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("without a token: %v", err)
 	}
 	out.Reset()
-	if _, _, err := x.Write(&out, bytes.NewReader(base), []byte("token")); err != nil {
+	if _, err := x.Write(&out, bytes.NewReader(base), []byte("token")); err != nil {
 		t.Fatal(err)
 	}
 	token, err := x.Check(bytes.NewReader(out.Bytes()), int64(out.Len()))

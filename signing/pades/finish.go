@@ -2,7 +2,7 @@ package pades
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -30,32 +30,29 @@ func (u *Unsigned) check() error {
 }
 
 // Write writes the signed file: the base, then the increment with the CMS in its
-// gap, padded with zeros (ISO 32000-2, 12.8.1). It returns SHA-256 and size of what
+// gap, padded with zeros (ISO 32000-2, 12.8.1). It returns the hashes of what
 // it wrote. If it fails (ErrNoRoom, ErrChanged, or an error of reader or writer) what was
 // written must be thrown away.
-func (u *Unsigned) Write(w io.Writer, base io.ReaderAt, cms []byte) (sum [32]byte, size int64, err error) {
+func (u *Unsigned) Write(w io.Writer, base io.ReaderAt, cms []byte) (*Hashed, error) {
 	if err := u.check(); err != nil {
-		return sum, 0, err
+		return nil, err
 	}
-	if len(cms) == 0 || 2*len(cms) > u.GapHex {
-		return sum, 0, fmt.Errorf("%w: %d bytes, room for %d", ErrNoRoom, len(cms), u.GapHex/2)
+	revision, err := u.revision(cms)
+	if err != nil {
+		return nil, err
 	}
-	h := sha256.New()
-	out := io.MultiWriter(h, w)
-	if err := copyBase(out, io.NewSectionReader(base, 0, u.BaseSize), u.BaseSize); err != nil {
-		return sum, 0, err
+	h := newHashed(u.Hash)
+	if err := copyBase(io.MultiWriter(h, w), io.NewSectionReader(base, 0, u.BaseSize), u.BaseSize); err != nil {
+		return nil, err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != u.BaseSHA256 {
-		return sum, 0, fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrChanged, got, u.BaseSHA256)
+	if err := u.checkBound(h); err != nil {
+		return nil, err
 	}
-	gap := bytes.Repeat([]byte{'0'}, u.GapHex)
-	hex.Encode(gap, cms)
-	for _, part := range [][]byte{u.Head, gap, u.Tail} {
-		if _, err := out.Write(part); err != nil {
-			return sum, 0, fmt.Errorf("write the signed PDF: %w", err)
-		}
+	h.Write(revision)
+	if _, err := w.Write(revision); err != nil {
+		return nil, fmt.Errorf("write the signed PDF: %w", err)
 	}
-	return [32]byte(h.Sum(nil)), u.Size(), nil
+	return h, nil
 }
 
 // Size returns the size of the signed file.
@@ -72,11 +69,22 @@ func (u *Unsigned) Check(result io.ReaderAt, size int64) ([]byte, error) {
 	if err := u.check(); err != nil {
 		return nil, err
 	}
+	if size == u.Size() {
+		if err := u.checkBase(result); err != nil {
+			return nil, err
+		}
+	}
+	return u.CheckRevision(result, size)
+}
+
+// CheckRevision is Check without the base: for a result of which the caller knows, by
+// a hash made of what stands in it, that it is what [Unsigned.Write] wrote.
+func (u *Unsigned) CheckRevision(result io.ReaderAt, size int64) ([]byte, error) {
+	if err := u.check(); err != nil {
+		return nil, err
+	}
 	if size != u.Size() {
 		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrResult, size, u.Size())
-	}
-	if err := u.checkBase(result); err != nil {
-		return nil, err
 	}
 	gap, err := u.checkIncrement(result)
 	if err != nil {
@@ -86,17 +94,30 @@ func (u *Unsigned) Check(result io.ReaderAt, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrResult, err)
 	}
+	found, err := u.findSigned(f)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(found, gap) {
+		return nil, fmt.Errorf("%w: field %q does not hold its signature", ErrResult, u.Field)
+	}
+	cms := make([]byte, len(gap)/2)
+	if _, err := hex.Decode(cms, gap); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	return cms, nil
+}
+
+// findSigned returns the digits of /Contents of the field, which must be signed over
+// the whole file.
+func (u *Unsigned) findSigned(f *pdf.File) ([]byte, error) {
 	fields, err := f.SignatureFields()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrResult, err)
 	}
 	for _, fd := range fields {
-		if fd.Name == u.Field && fd.Signed && fd.ByteRange == u.ByteRange() && bytes.Equal(fd.ContentsHex, gap) {
-			cms := make([]byte, len(gap)/2)
-			if _, err := hex.Decode(cms, gap); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrResult, err)
-			}
-			return cms, nil
+		if fd.Name == u.Field && fd.Signed && fd.ByteRange == u.ByteRange() {
+			return fd.ContentsHex, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: field %q is not signed over the whole file", ErrResult, u.Field)
@@ -135,15 +156,15 @@ func (u *Unsigned) checkIncrement(result io.ReaderAt) ([]byte, error) {
 	return gap, nil
 }
 
-// Append writes a file and an increment of it, and returns SHA-256 and size of both.
-func Append(w io.Writer, f *pdf.File, increment []byte) (sum [32]byte, size int64, err error) {
-	h := sha256.New()
+// Append writes a file and an increment of it, and returns the hashes of both.
+func Append(w io.Writer, f *pdf.File, increment []byte) (*Hashed, error) {
+	h := newHashed(crypto.SHA256)
 	out := io.MultiWriter(h, w)
 	if err := copyBase(out, f.Reader(), f.Size()); err != nil {
-		return sum, 0, err
+		return nil, err
 	}
 	if _, err := out.Write(increment); err != nil {
-		return sum, 0, fmt.Errorf("write the prepared PDF: %w", err)
+		return nil, fmt.Errorf("write the prepared PDF: %w", err)
 	}
-	return [32]byte(h.Sum(nil)), f.Size() + int64(len(increment)), nil
+	return h, nil
 }

@@ -3,6 +3,8 @@ package pades
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -123,9 +125,13 @@ func TestDigestIsOverTheByteRange(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		sum, size, err := u.Write(&out, bytes.NewReader(base), []byte("a cms"))
-		if err != nil || size != int64(out.Len()) || sum == [32]byte{} {
-			t.Fatal(size, err)
+		written, err := u.Write(&out, bytes.NewReader(base), []byte("a cms"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := written.Size()
+		if sum := sha256.Sum256(out.Bytes()); size != int64(out.Len()) || written.SHA256() != hex.EncodeToString(sum[:]) {
+			t.Errorf("%d bytes written, %d and the SHA-256 %s told", out.Len(), size, written.SHA256())
 		}
 		b, all := u.ByteRange(), out.Bytes()
 		d := h.New()
@@ -155,7 +161,7 @@ func TestPermsAreAmended(t *testing.T) {
 	} {
 		u := begin(t, base, SignParams{Field: "Seal", Certification: 1, Room: 64})
 		var out bytes.Buffer
-		if _, _, err := u.Write(&out, bytes.NewReader(base), []byte{1}); err != nil {
+		if _, err := u.Write(&out, bytes.NewReader(base), []byte{1}); err != nil {
 			t.Fatal(err)
 		}
 		f := open(t, out.Bytes())
@@ -177,13 +183,13 @@ func TestPermsAreAmended(t *testing.T) {
 func TestRoom(t *testing.T) {
 	base := prepared(t, pdf.Sample("x", nil))
 	u := begin(t, base, SignParams{Field: "Seal", Room: 10})
-	if _, _, err := u.Write(io.Discard, bytes.NewReader(base), make([]byte, 10)); err != nil {
+	if _, err := u.Write(io.Discard, bytes.NewReader(base), make([]byte, 10)); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := u.Write(io.Discard, bytes.NewReader(base), make([]byte, 11)); !errors.Is(err, ErrNoRoom) {
+	if _, err := u.Write(io.Discard, bytes.NewReader(base), make([]byte, 11)); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("got %v, want ErrNoRoom", err)
 	}
-	if _, _, err := u.Write(io.Discard, bytes.NewReader(base), nil); err == nil {
+	if _, err := u.Write(io.Discard, bytes.NewReader(base), nil); err == nil {
 		t.Error("an empty CMS was written")
 	}
 	if _, err := (&Unsigned{}).Check(bytes.NewReader(base), 1); err == nil {
@@ -311,9 +317,9 @@ func FuzzVisible(f *testing.F) {
 			return
 		}
 		var out bytes.Buffer
-		if _, size, err := u.Write(&out, bytes.NewReader(in), []byte("a cms")); err != nil || !bytes.HasPrefix(out.Bytes(), in) {
+		if h, err := u.Write(&out, bytes.NewReader(in), []byte("a cms")); err != nil || !bytes.HasPrefix(out.Bytes(), in) {
 			t.Fatal(err)
-		} else if _, err := u.Check(bytes.NewReader(out.Bytes()), size); err != nil {
+		} else if _, err := u.Check(bytes.NewReader(out.Bytes()), h.Size()); err != nil {
 			t.Errorf("what was signed cannot be read back: %v", err)
 		}
 	})

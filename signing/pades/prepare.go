@@ -44,21 +44,30 @@ const sigFlags = 3
 // the document that everybody reads and signs. It fails with a *[PlaceError] if
 // a field would not be on a page.
 func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string, err error) {
+	e := newEdit(f)
+	if _, names, err = e.addFields(fields); err != nil {
+		return nil, nil, err
+	}
+	increment, err = e.finish()
+	return increment, names, err
+}
+
+// addFields adds empty signature fields and returns their objects and names, in order.
+func (e *edit) addFields(fields []FieldSpec) (refs []pdf.Ref, names []string, err error) {
+	f := e.f
 	if len(fields) == 0 {
 		return nil, nil, errors.New("pades: no signature field to add")
 	}
 	if names, err = uniqueNames(f, fields); err != nil {
 		return nil, nil, err
 	}
-	if err := f.CheckStructure(); err != nil {
+	if err := e.checkStructure(); err != nil {
 		return nil, nil, err
 	}
 	spots, err := findSpots(f, fields)
 	if err != nil {
 		return nil, nil, err
 	}
-	e := newEdit(f)
-	var refs []pdf.Ref
 	for i, name := range names {
 		ref := e.Alloc()
 		lock, err := e.addLock(fields[i].Lock, names, i)
@@ -71,11 +80,7 @@ func Prepare(f *pdf.File, fields []FieldSpec) (increment []byte, names []string,
 	if err := e.addToForm(refs); err != nil {
 		return nil, nil, err
 	}
-	if err := e.addToPages(spots, refs); err != nil {
-		return nil, nil, err
-	}
-	increment, err = e.finish()
-	return increment, names, err
+	return refs, names, e.addToPages(spots, refs)
 }
 
 // An edit is an update that may change the catalog in several ways at once.
@@ -83,9 +88,13 @@ type edit struct {
 	*pdf.Update
 	f       *pdf.File
 	catalog []pdf.Change
+	// checkStructure checks all of the file before fields are added.
+	checkStructure func() error
 }
 
-func newEdit(f *pdf.File) *edit { return &edit{Update: f.NewUpdate(), f: f} }
+func newEdit(f *pdf.File) *edit {
+	return &edit{Update: f.NewUpdate(), f: f, checkStructure: f.CheckStructure}
+}
 
 func (e *edit) finish() ([]byte, error) {
 	if c := e.f.Catalog(); len(e.catalog) > 0 {

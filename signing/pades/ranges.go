@@ -25,6 +25,9 @@ type Digests struct {
 	whole  hash.Hash // SHA-256, after the last byte
 }
 
+// Digests returns what [ExtendParams] needs of a file that was hashed on its way.
+func (h *Hashed) Digests() *Digests { return &Digests{whole: h.run.base} }
+
 // HashRanges computes the digests over the byte ranges of all signatures of a file in
 // one pass: a later revision begins with the earlier ones, so what it adds is all that
 // is hashed for it. Ranges that do not lie one behind the other like that are

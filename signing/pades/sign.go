@@ -3,6 +3,7 @@ package pades
 import (
 	"bytes"
 	"crypto"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +14,9 @@ import (
 // SignParams says what to sign and what the signature dictionary tells.
 type SignParams struct {
 	File          *pdf.File
+	Base          *Hashed     // of File; nil: Begin reads the file to hash it
 	Field         string      // fully qualified name of an empty signature field
+	NewField      *FieldSpec  // instead of Field: make this invisible field in the same increment
 	Certification int         // 1, 2 or 3: certify with this DocMDP level; 0: approval signature
 	Hash          crypto.Hash // digest over the byte range
 	Room          int         // bytes of CMS that must fit
@@ -48,35 +51,34 @@ type Unsigned struct {
 // maxRoom bounds what a caller may reserve.
 const maxRoom = 1 << 20
 
-// Begin lays out the increment that signs an empty field and computes the digest
-// over its byte range. It reads the base once.
+// Begin lays out the increment that signs an empty field, or a new one, and computes
+// the digest over its byte range. It reads the base once, unless Base is given.
 func Begin(in SignParams) (*Unsigned, error) {
+	u, err := newEdit(in.File).lay(in)
+	if err != nil {
+		return nil, err
+	}
+	if in.Base == nil || !in.Base.has(in.Hash) {
+		if in.Base, err = Hash(in.File.Reader(), in.File.Size(), in.Hash); err != nil {
+			return nil, err
+		}
+	}
+	return u, u.bind(in.Base)
+}
+
+// lay is Begin without the digests.
+func (e *edit) lay(in SignParams) (*Unsigned, error) {
 	if !in.Hash.Available() || in.Room < 1 || in.Room > maxRoom || in.Certification < 0 || in.Certification > 3 {
 		return nil, fmt.Errorf("pades: cannot sign with hash %d, %d bytes of room, certification %d",
 			in.Hash, in.Room, in.Certification)
 	}
-	field, err := emptyField(in)
-	if err != nil {
-		return nil, err
-	}
-	lock, err := fieldLock(in, field)
-	if err == nil {
-		err = checkSeed(in, field, lock)
-	}
-	if err != nil {
-		return nil, err
-	}
-	e := newEdit(in.File)
 	sig := e.Alloc()
+	lock, err := e.sign(&in, sig)
+	if err != nil {
+		return nil, err
+	}
 	body, byteRange := sigDict(in, lock)
 	e.Set(sig, body)
-	v := pdf.Change{Key: "V", Raw: []byte(sig.String())}
-	if err := e.fill(field.Object, v, in.Appearance); err != nil {
-		return nil, err
-	}
-	if err := e.setFlags(); err != nil {
-		return nil, err
-	}
 	if in.Certification > 0 {
 		if err := e.setPerms(sig); err != nil {
 			return nil, err
@@ -90,7 +92,57 @@ func Begin(in SignParams) (*Unsigned, error) {
 	end := int(e.End(sig) - in.File.Size())
 	out := cut(in, increment, end)
 	out.putByteRange(end - len(body) + byteRange)
-	return out, out.digest(in.File.Reader())
+	return out, nil
+}
+
+// sign makes sig the value of the field to be signed and returns what that field
+// locks.
+func (e *edit) sign(in *SignParams, sig pdf.Ref) (*pdf.Lock, error) {
+	if in.NewField != nil {
+		return e.signNew(in, sig)
+	}
+	field, err := emptyField(*in)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := fieldLock(*in, field)
+	if err == nil {
+		err = checkSeed(*in, field, lock)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := pdf.Change{Key: "V", Raw: []byte(sig.String())}
+	if err := e.fill(field.Object, v, in.Appearance); err != nil {
+		return nil, err
+	}
+	return lock, e.setFlags()
+}
+
+// signNew makes the field, which is invisible, in the same increment.
+func (e *edit) signNew(in *SignParams, sig pdf.Ref) (*pdf.Lock, error) {
+	if in.Field != "" || in.NewField.Lock != nil || in.NewField.Place != nil {
+		return nil, errors.New("pades: a field that is named, visible or locks others is prepared first")
+	}
+	refs, names, err := e.addFields([]FieldSpec{*in.NewField})
+	if err != nil {
+		return nil, err
+	}
+	in.Field = names[0]
+	if err := in.File.CheckSigning(in.Field, in.Certification); err != nil {
+		return nil, err
+	}
+	body, ok := bytes.CutSuffix(e.Body(refs[0]), []byte(">>"))
+	if !ok {
+		return nil, fmt.Errorf("pades: the new field %q is no dictionary", in.Field)
+	}
+	e.Set(refs[0], fmt.Appendf(nil, "%s/V %s >>", body, sig))
+	if in.Lock != nil {
+		if err := in.Lock.Check(); err != nil {
+			return nil, fmt.Errorf("pades: signing field %q: %w", in.Field, err)
+		}
+	}
+	return in.Lock, nil
 }
 
 // emptyField finds the field and checks that it may be signed.

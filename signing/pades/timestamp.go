@@ -3,7 +3,6 @@ package pades
 import (
 	"bytes"
 	"crypto"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -209,29 +208,31 @@ func (x *Extension) check() error {
 
 // Write writes the extended file, as [Unsigned.Write] does; token is nil if there is no
 // document timestamp.
-func (x *Extension) Write(w io.Writer, base io.ReaderAt, token []byte) (sum [32]byte, size int64, err error) {
+func (x *Extension) Write(w io.Writer, base io.ReaderAt, token []byte) (*Hashed, error) {
 	if err := x.check(); err != nil {
-		return sum, 0, err
+		return nil, err
 	}
 	if x.Timestamped() {
 		return x.Unsigned.Write(w, base, token)
 	}
 	if token != nil {
-		return sum, 0, errors.New("pades: a timestamp for an increment that has no place for one")
+		return nil, errUnasked
 	}
-	h := sha256.New()
-	out := io.MultiWriter(h, w)
-	if err := copyBase(out, io.NewSectionReader(base, 0, x.BaseSize), x.BaseSize); err != nil {
-		return sum, 0, err
+	h := newHashed(crypto.SHA256)
+	if err := copyBase(io.MultiWriter(h, w), io.NewSectionReader(base, 0, x.BaseSize), x.BaseSize); err != nil {
+		return nil, err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != x.BaseSHA256 {
-		return sum, 0, fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrChanged, got, x.BaseSHA256)
+	if got := h.SHA256(); got != x.BaseSHA256 {
+		return nil, fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrChanged, got, x.BaseSHA256)
 	}
-	if _, err := out.Write(x.Head); err != nil {
-		return sum, 0, fmt.Errorf("write the extended PDF: %w", err)
+	h.Write(x.Head)
+	if _, err := w.Write(x.Head); err != nil {
+		return nil, fmt.Errorf("write the extended PDF: %w", err)
 	}
-	return [32]byte(h.Sum(nil)), x.Size(), nil
+	return h, nil
 }
+
+var errUnasked = errors.New("pades: a timestamp for an increment that has no place for one")
 
 // Check reads a finished file back and returns the padded token in its gap, nil if it
 // has none. It fails with ErrResult unless the file is base and increment, to the
@@ -253,10 +254,20 @@ func (x *Extension) Check(result io.ReaderAt, size int64) (token []byte, err err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrResult, err)
 	}
-	if err := x.checkStore(f); err != nil {
-		return nil, err
+	base, err := pdf.Open(io.NewSectionReader(result, 0, x.BaseSize), x.BaseSize)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResult, err)
 	}
-	return token, x.checkFields(f, result)
+	return token, x.checkRevision(base, f)
+}
+
+// checkRevision fails unless the result has all validation data, and the signatures of
+// its base.
+func (x *Extension) checkRevision(base, result *pdf.File) error {
+	if err := x.checkStore(result); err != nil {
+		return err
+	}
+	return x.checkFields(base, result)
 }
 
 // checkPlain compares base and increment where there is no gap.
@@ -264,14 +275,14 @@ func (x *Extension) checkPlain(result io.ReaderAt, size int64) error {
 	if size != x.Size() {
 		return fmt.Errorf("%w: it has %d bytes, not %d", ErrResult, size, x.Size())
 	}
-	h := sha256.New()
-	if err := copyBase(h, io.NewSectionReader(result, 0, x.BaseSize), x.BaseSize); err != nil {
+	h, err := Hash(result, x.BaseSize, crypto.SHA256)
+	if err != nil {
 		return err
 	}
-	if hex.EncodeToString(h.Sum(nil)) != x.BaseSHA256 {
+	if h.SHA256() != x.BaseSHA256 {
 		return fmt.Errorf("%w: it does not begin with the document that was to be extended", ErrResult)
 	}
-	_, err := x.checkIncrement(result)
+	_, err = x.checkIncrement(result)
 	return err
 }
 
@@ -298,11 +309,7 @@ func (x *Extension) checkStore(f *pdf.File) error {
 
 // checkFields fails unless the signatures of the base are what they were, and the new
 // timestamp is all that came to them.
-func (x *Extension) checkFields(f *pdf.File, result io.ReaderAt) error {
-	base, err := pdf.Open(io.NewSectionReader(result, 0, x.BaseSize), x.BaseSize)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrResult, err)
-	}
+func (x *Extension) checkFields(base, f *pdf.File) error {
 	before, err := base.SignatureFields()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrResult, err)
