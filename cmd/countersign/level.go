@@ -148,7 +148,7 @@ func (p prover) extend(ctx context.Context, level string, in, out string, data r
 			return e, err
 		}
 	}
-	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+	err = rewrite(in, out, func(w, base *os.File, size int64) error {
 		if err := p.layOut(ctx, &e, extension{base, size, level, data}); err != nil {
 			return err
 		}

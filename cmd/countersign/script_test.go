@@ -77,7 +77,7 @@ func scriptSample(ts *testscript.TestScript, neg bool, args []string) {
 // scriptField adds an empty signature field to a PDF, as form designers do.
 func scriptField(ts *testscript.TestScript, neg bool, args []string) {
 	scriptUsage(ts, neg, args, 3, "field IN OUT NAME")
-	ts.Check(rewrite(ts.MkAbs(args[0]), ts.MkAbs(args[1]), func(w io.Writer, base *os.File, size int64) error {
+	ts.Check(rewrite(ts.MkAbs(args[0]), ts.MkAbs(args[1]), func(w, base *os.File, size int64) error {
 		_, _, err := signing.Prepare(w, io.NewSectionReader(base, 0, size), []pades.FieldSpec{{Name: args[2]}})
 		return err
 	}))

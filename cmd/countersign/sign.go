@@ -320,7 +320,7 @@ func (j *signJob) prepare(in, out string) (names []string, err error) {
 		}
 		specs = append(specs, spec)
 	}
-	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+	err = rewrite(in, out, func(w, base *os.File, size int64) error {
 		_, names, err = signing.Prepare(w, io.NewSectionReader(base, 0, size), specs)
 		return err
 	})
@@ -328,7 +328,7 @@ func (j *signJob) prepare(in, out string) (names []string, err error) {
 }
 
 // rewrite opens one file and writes another from it.
-func rewrite(in, out string, write func(w io.Writer, base *os.File, size int64) error) error {
+func rewrite(in, out string, write func(w, base *os.File, size int64) error) error {
 	base, err := os.Open(in)
 	if err != nil {
 		return err
@@ -338,14 +338,14 @@ func rewrite(in, out string, write func(w io.Writer, base *os.File, size int64) 
 	if err != nil {
 		return err
 	}
-	w, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	w, err := os.OpenFile(out, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	return errors.Join(write(w, base, st.Size()), w.Close())
 }
 
-// signOne makes one signature: intent, ticket, timestamp, file, check.
+// signOne makes one signature: intent, ticket, timestamp, file and its check in one pass.
 func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res signing.Result, err error) {
 	s.state(time.Now(), j.font)
 	if j.client != nil {
@@ -353,25 +353,17 @@ func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res 
 	}
 	var intent signing.Intent
 	var proof signing.Proof
-	err = rewrite(in, out, func(w io.Writer, base *os.File, size int64) error {
+	err = rewrite(in, out, func(w, base *os.File, size int64) error {
 		if intent, err = signing.NewIntent(base, size, s.params); err != nil {
 			return err
 		}
 		if proof, err = j.prove(ctx, s.key, intent); err != nil {
 			return err
 		}
-		res, err = signing.Finish(w, base, intent, proof)
+		res, err = signing.Release(w, base, intent, proof)
 		return err
 	})
 	if err != nil {
-		return res, err
-	}
-	f, err := os.Open(out)
-	if err != nil {
-		return res, err
-	}
-	defer f.Close()
-	if err := signing.Check(f, res.Size, intent); err != nil {
 		return res, err
 	}
 	return res, j.addEvidence(ctx, intent, proof)

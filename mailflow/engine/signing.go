@@ -334,7 +334,8 @@ func (e *Engine) finish(doc mailflow.Document, in signing.Intent, proof signing.
 		return res, err
 	}
 	defer f.Close()
-	if err := signing.Check(f, f.Size(), in); err != nil {
+	// Blobs has read all of it and found the hash that Finish made.
+	if err := signing.CheckStored(f, f.Size(), in, res); err != nil {
 		return res, &badResultError{err}
 	}
 	return res, nil
