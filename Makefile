@@ -2,6 +2,8 @@
 
 TOOL     = go tool -modfile=tools.mod
 FUZZTIME = 20s
+# The fuzz targets to run, a regular expression.
+FUZZ     = .
 # A folder with PDFs (pdf/) and mails (mail/) to try the readers on; not needed.
 CORPUS  ?= ../shared/corpus
 # The file sizes and rounds of the signing benchmark; 50KB,1MB and 3 take seconds.
@@ -35,10 +37,10 @@ check:
 	go mod tidy -diff
 	go mod verify
 
-# Fuzzes each target for FUZZTIME.
+# Fuzzes each target that FUZZ matches for FUZZTIME.
 fuzz:
-	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	  go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' | grep -E '$(FUZZ)' || true); do \
+	  go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$p; done; done
 
 # Signing against its floor, file sizes as in BENCH, and its memory; then all others.
 bench:

@@ -98,8 +98,13 @@ func (c *tally) String() string {
 		what string
 		n    int
 	}{
-		{"files", c.files}, {"signed", c.signed}, {"refused", refused},
-		{"signed but bad", c.bad}, {"crashed", c.crashed}, {"clean", c.clean}, {"clean and signed", c.cleanSigned},
+		{"files", c.files},
+		{"signed", c.signed},
+		{"refused", refused},
+		{"signed but bad", c.bad},
+		{"crashed", c.crashed},
+		{"clean", c.clean},
+		{"clean and signed", c.cleanSigned},
 	} {
 		fmt.Fprintf(w, "%s\t%d\t\n", row.what, row.n)
 		if row.what == "refused" {

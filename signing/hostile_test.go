@@ -278,7 +278,7 @@ func damageAll(list string) error {
 		return err
 	}
 	done, prepared := 0, 0
-	for _, path := range strings.Split(string(names), "\n") {
+	for path := range strings.SplitSeq(string(names), "\n") {
 		base, err := os.ReadFile(path)
 		if err != nil {
 			return err
@@ -332,6 +332,32 @@ func soundly(in []byte) (prepared bool, err error) {
 		return false, fmt.Errorf("%d pages, had %d; %d fields, had %d", pagesNow, pages, len(fieldsNow), len(fields))
 	}
 	return true, nil
+}
+
+// FuzzWriter: a result starts with its input and opens again, with as many pages and one
+// field more, and what was prepared can be signed.
+func FuzzWriter(f *testing.F) {
+	for _, b := range samples(f) {
+		f.Add(b)
+	}
+	key := newKeys(f, "p256")[0]
+	f.Fuzz(func(t *testing.T, in []byte) {
+		prepared, err := soundly(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !prepared {
+			return
+		}
+		var r0 bytes.Buffer
+		_, names, err := signing.Prepare(&r0, section(in), wanted[:1])
+		check(t, err)
+		out, err := sign(t, r0.Bytes(), key, signing.Params{Field: names[0]})
+		check(t, err)
+		if !bytes.HasPrefix(out, r0.Bytes()) {
+			t.Error("the signed file does not begin with what was prepared")
+		}
+	})
 }
 
 func shape(b []byte) (pages int, fields []pdf.Field, err error) {

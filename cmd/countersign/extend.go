@@ -84,6 +84,15 @@ func (c *extendCmd) extend(ctx context.Context, r extending) (all []extended, pa
 	for i := range subjects { // without a timestamp to come, what the file has will do
 		subjects[i].Current = subjects[i].Current && c.Level == "B-LTA"
 	}
+	if c.Level == "B-LTA" && r.client != nil {
+		// The authority may have another certificate by now, of which the file must tell too.
+		if err := r.client.Probe(ctx); err != nil {
+			return nil, "", err
+		}
+		if a, ok := r.client.Authority(); ok {
+			subjects = append(subjects, a)
+		}
+	}
 	data, err := r.gather(ctx, subjects, known)
 	if err != nil {
 		return nil, "", err

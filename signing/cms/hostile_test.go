@@ -280,6 +280,54 @@ func TestTwinCertificate(t *testing.T) {
 }
 
 // CORPUS may name a directory with foreign CMS files (*.p7s, *.der, *.tsr).
+// FuzzGuard: what passes is one element to its last byte, nothing less and nothing more, of
+// bounded depth; and where it is DER, an independent reader agrees.
+func FuzzGuard(f *testing.F) {
+	for _, s := range signatures()[:3] {
+		f.Add(sign(f, who(f, s.who), s.v))
+	}
+	f.Add(append(bytes.Repeat([]byte{0x30, 0x80}, MaxDepth), make([]byte, 2*MaxDepth)...))
+	f.Add([]byte("\x24\x80\x04\x01a\x00\x00"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if Guard(in) != nil {
+			return
+		}
+		if Guard(append(bytes.Clone(in), 0)) == nil {
+			t.Error("a byte too many passes")
+		}
+		for cut := len(in) - 1; cut >= 0; cut -= 1 + len(in)/64 {
+			if Guard(in[:cut]) == nil {
+				t.Errorf("the first %d of %d bytes pass", cut, len(in))
+			}
+		}
+		if depth := depthOf(in, 0); depth > MaxDepth {
+			t.Errorf("%d levels", depth)
+		}
+		if _, strict, _ := walk(in); strict && in[0]&0x1f != 0x1f {
+			s, out := cryptobyte.String(in), cryptobyte.String(nil)
+			if !s.ReadAnyASN1Element(&out, new(casn1.Tag)) || !s.Empty() {
+				t.Error("no DER to cryptobyte")
+			}
+		}
+	})
+}
+
+// depthOf counts levels by recursion, of what is DER.
+func depthOf(der []byte, level int) int {
+	deepest := level
+	for s := cryptobyte.String(der); !s.Empty(); {
+		var inner cryptobyte.String
+		var tag casn1.Tag
+		if !s.ReadAnyASN1(&inner, &tag) {
+			return deepest
+		}
+		if tag&constructed != 0 {
+			deepest = max(deepest, depthOf(inner, level+1))
+		}
+	}
+	return deepest
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range signatures()[:5] {
 		f.Add(sign(f, who(f, s.who), s.v))

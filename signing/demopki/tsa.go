@@ -149,6 +149,9 @@ func (t *TSA) respond(query []byte, mode Mode) ([]byte, error) {
 		answer.HashedMessage[0] ^= 1
 	}
 	resp, err := answer.CreateResponseWithOpts(signer.certificate(), signer.key, crypto.SHA256)
+	if err == nil {
+		resp, err = dated(resp, now, signer)
+	}
 	if err == nil && mode == BadSignature {
 		resp[len(resp)-1] ^= 1 // the last bytes are the signature value
 	}

@@ -76,7 +76,8 @@ type Client struct {
 
 	mu      sync.Mutex
 	lastOK  time.Time
-	largest int      // bytes of the largest token seen
+	largest int // bytes of the largest token seen
+	last    timestamp.Token
 	health  []Health // of each authority
 }
 
@@ -171,7 +172,7 @@ func (c *Client) TimestampDigest(ctx context.Context, digest []byte, h crypto.Ha
 			errs = append(errs, fmt.Errorf("timestamp from %s: %w", redacted(tsa.URL), err))
 			break // the caller gave up, no authority is to blame
 		}
-		c.note(i, len(t.DER), err)
+		c.note(i, t, err)
 		if err == nil {
 			return t, nil
 		}

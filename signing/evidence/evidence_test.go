@@ -145,7 +145,7 @@ func TestTokenRoomIsBounded(t *testing.T) {
 	c := newClient(t, TSA{URL: "http://127.0.0.1:1/"})
 	for size, want := range map[int]int{100: MinTokenRoom, 6000: 9000, MaxToken - 1: MaxToken} {
 		c.largest = 0
-		c.note(0, size, nil)
+		c.note(0, timestamp.Token{DER: make([]byte, size)}, nil)
 		if got := c.TokenRoom(); got != want {
 			t.Errorf("largest token %d bytes: room %d, want %d", size, got, want)
 		}

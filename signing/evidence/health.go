@@ -1,8 +1,12 @@
 package evidence
 
 import (
+	"crypto/x509"
 	"slices"
 	"time"
+
+	"countersign/signing/revocation"
+	"countersign/signing/timestamp"
 )
 
 // Health is how an authority fared, for a doctor or a monitor to tell.
@@ -21,8 +25,22 @@ func (c *Client) Health() []Health {
 	return slices.Clone(c.health)
 }
 
-// note remembers the outcome of asking authority i; size is that of the token.
-func (c *Client) note(i, size int, err error) {
+// Authority returns what the authority that stamped last needs evidence for. It belongs
+// into a file before its next document timestamp: that is the last thing in the file, and
+// validators that fetch nothing have no other word about its certificate. False: no
+// authority has stamped yet.
+func (c *Client) Authority() (revocation.Subject, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.last.Certs) == 0 {
+		return revocation.Subject{}, false
+	}
+	certs := append([]*x509.Certificate{c.last.Signer}, c.last.Certs...)
+	return revocation.Subject{What: "the time-stamping authority", Certs: certs, At: c.last.Time, TimeStamping: true}, true
+}
+
+// note remembers the outcome of asking authority i.
+func (c *Client) note(i int, t timestamp.Token, err error) {
 	now := c.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,5 +51,5 @@ func (c *Client) note(i, size int, err error) {
 	}
 	h.LastOK, h.Fails = now, 0
 	c.lastOK = now
-	c.largest = max(c.largest, size)
+	c.last, c.largest = t, max(c.largest, len(t.DER))
 }

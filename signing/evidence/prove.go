@@ -19,6 +19,7 @@ import (
 type proof struct {
 	ocsp, crl []byte // one of them
 	answer    revocation.Answer
+	older     *proof // a stored one that has run out, and is wanted still
 }
 
 func (p proof) addTo(d *revocation.Data) {
@@ -30,6 +31,9 @@ func (p proof) addTo(d *revocation.Data) {
 	}
 	if r := p.answer.Responder; r != nil {
 		d.Add(revocation.Data{Certs: [][]byte{r.Raw}})
+	}
+	if p.older != nil {
+		p.older.addTo(d)
 	}
 }
 
@@ -96,32 +100,55 @@ type finder struct {
 }
 
 // find returns the first good answer: from what is stored, from a local source, from the
-// cache, from the network; OCSP first. A certificate about which nobody tells, by its own
-// words, needs none, and gets one if a local source has it.
+// cache, from the network; OCSP first. A stored answer that has run out, though its
+// certificate has not, is good enough and yet joined by a newer one if that is to be had: a
+// validator that trusts no old answer about a certificate in force (pyHanko) wants one. A
+// certificate about which nobody tells, by its own words, needs none, and gets one if a
+// local source has it.
 func (f *Fetcher) find(ctx context.Context, use revocation.Use, known revocation.Data) (proof, error) {
 	use.Now = f.opts.Now()
 	n := &finder{f: f, use: use}
 	use.Stored = true
-	if p, err := n.among(known, use); p != nil || err != nil {
-		return deref(p), err
+	old, err := n.among(known, use)
+	if err != nil || old != nil && !n.ranOut(old) {
+		return deref(old), err
 	}
-	for _, source := range f.opts.Sources {
-		data, err := source(ctx, use.Cert, use.Issuer, use.At)
+	p, err := n.elsewhere(ctx)
+	switch {
+	case old != nil && (p == nil || err != nil):
+		return *old, nil
+	case p != nil || err != nil:
+		q := deref(p)
+		q.older = old
+		return q, err
+	case revocation.Exempt(use.Cert):
+		return proof{}, nil
+	}
+	return proof{}, n.failure()
+}
+
+// ranOut: the answer is too old to tell of now, at which the certificate still holds.
+func (n *finder) ranOut(p *proof) bool {
+	next := p.answer.NextUpdate
+	return !next.IsZero() && next.Before(n.use.Now) && n.use.Now.Before(n.use.Cert.NotAfter)
+}
+
+// elsewhere asks the local sources, then cache and network.
+func (n *finder) elsewhere(ctx context.Context) (*proof, error) {
+	for _, source := range n.f.opts.Sources {
+		data, err := source(ctx, n.use.Cert, n.use.Issuer, n.use.At)
 		if err != nil {
 			n.bad = append(n.bad, fmt.Errorf("local source: %w", err))
 			continue
 		}
 		if p, err := n.among(data, n.use); p != nil || err != nil {
-			return deref(p), err
+			return p, err
 		}
 	}
-	if revocation.Exempt(use.Cert) {
-		return proof{}, nil
+	if revocation.Exempt(n.use.Cert) {
+		return nil, nil //nolint:nilnil // it needs none
 	}
-	if p, err := n.network(ctx); p != nil || err != nil {
-		return deref(p), err
-	}
-	return proof{}, n.failure()
+	return n.network(ctx)
 }
 
 func deref(p *proof) proof {

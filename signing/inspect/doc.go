@@ -28,7 +28,7 @@ type Limits struct {
 	CPU    time.Duration // processor time in its life, to whole seconds
 }
 
-// DefaultLimits are enough for documents of 100 MB.
+// DefaultLimits are more than ordinary documents need by far.
 var DefaultLimits = Limits{Memory: 512 << 20, CPU: 60 * time.Second}
 
 // Bounds of the messages between parent and child.

@@ -301,6 +301,15 @@ func TestBadChildren(t *testing.T) {
 	}
 }
 
+// TestLargest: the second reader keeps whole documents in memory, so what is very
+// large is not given to it.
+func TestLargest(t *testing.T) {
+	p := pool(t, "worker", inspect.Options{Largest: 1000})
+	if r, err := second(t, p, formed()); !errors.Is(err, inventory.ErrNoReading) {
+		t.Errorf("%v %v", r, err)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	p := pool(t, "worker-hangs", inspect.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

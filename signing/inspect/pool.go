@@ -22,6 +22,7 @@ type Options struct {
 	// Documents is how many a child reads before it is replaced; default 200.
 	Documents int
 	Limits    Limits        // default [DefaultLimits]
+	Largest   int64         // bytes of a document that is read at all; default 32 MB
 	Timeout   time.Duration // for one document; default 20 s
 }
 
@@ -45,6 +46,9 @@ func New(o Options) *Pool {
 	}
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits
+	}
+	if o.Largest == 0 {
+		o.Largest = 32 << 20
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second
@@ -99,8 +103,8 @@ func (p *Pool) Close() {
 // Read reads a document with the second reader. [inventory.ErrNoReading] says that there is no
 // reading; other errors are those of ctx and of r.
 func (p *Pool) Read(ctx context.Context, r io.ReaderAt, size int64) (inventory.Reading, error) {
-	if size > maxDocument {
-		return inventory.Reading{}, fmt.Errorf("%w: it has more than %d MB", inventory.ErrNoReading, maxDocument>>20)
+	if size > min(p.o.Largest, maxDocument) {
+		return inventory.Reading{}, fmt.Errorf("%w: the document has more than %d MB", inventory.ErrNoReading, p.o.Largest>>20)
 	}
 	var c *child
 	select {

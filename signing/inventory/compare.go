@@ -16,7 +16,7 @@ var ErrNoReading = errors.New("the second reader gives no reading")
 func (r *Report) Compare(second Reading, err error) error {
 	switch {
 	case errors.Is(err, ErrNoReading):
-		r.Add(Finding{Class: SecondReaderFailed, What: "a second reader cannot read it"})
+		r.Add(Finding{Class: SecondReaderFailed, What: "a second reader cannot read it, or it is too large for one"})
 		return nil
 	case err != nil:
 		return err

@@ -11,6 +11,7 @@ import (
 const (
 	maxObjects = 250_000
 	maxDepth   = 64   // of trees that are walked by name
+	maxLarge   = 50   // parts too large until the walk ends
 	maxLoose   = 1000 // objects that nothing leads to and that are looked at
 )
 
@@ -74,6 +75,7 @@ type walker struct {
 	f       *pdf.File
 	seen    []uint64 // one bit an object number
 	objects int
+	large   int // parts that were too large
 	tasks   []task
 	formats []later // additional actions of fields
 	report  Report
@@ -105,7 +107,12 @@ func (w *walker) failed(err error, p place) {
 		return
 	}
 	if no.Reason == pdf.ReasonTooLarge {
-		w.found(NotInspected, p, "it is too large to look at all of it")
+		if w.large++; w.large == 1 {
+			w.found(NotInspected, p, "it is too large to look at all of it")
+		}
+		if w.large == maxLarge { // what the reader may do for one file is used up
+			w.objects = maxObjects + 1
+		}
 		return
 	}
 	w.found(NotInspected, p, "something in it cannot be read")

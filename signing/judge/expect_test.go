@@ -34,9 +34,11 @@ type exhibit struct {
 	at         time.Time // when it is judged
 	root       *x509.Certificate
 	crls       [][]byte // revocation lists a validator would fetch at that time
+	ocsps      [][]byte // and OCSP responses
 	signatures []wanted // in the order of their signing
 	timestamps int      // document timestamps
 	trailer    bool     // evidence follows the last timestamp, as pyHanko adds it
+	aged       bool     // the authority of the signature timestamps has ended; pyHanko goes by the document's then
 	lenient    bool     // pyHanko rejects files like the input as such
 	// gaps are what judges complain of although the file is good: the judge's name and a
 	// part of its complaint, which must come. docs/testing.md lists and explains all.
@@ -52,7 +54,7 @@ func (e exhibit) request(t testing.TB) judgeRequest {
 		check(t, os.WriteFile(path, b, 0o600))
 		return path
 	}
-	r := judgeRequest{Op: "judge", File: write("file.pdf", e.pdf), Time: e.at.UTC(), Lenient: e.lenient, CRLs: []string{}, Levels: map[string]string{}}
+	r := judgeRequest{Op: "judge", File: write("file.pdf", e.pdf), Time: e.at.UTC(), Lenient: e.lenient, CRLs: []string{}, OCSPs: []string{}, Levels: map[string]string{}}
 	for _, s := range e.signatures {
 		r.Levels[s.field] = s.level
 		if s.unstamped {
@@ -62,6 +64,9 @@ func (e exhibit) request(t testing.TB) judgeRequest {
 	r.Roots = []string{write("root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.root.Raw}))}
 	for i, der := range e.crls {
 		r.CRLs = append(r.CRLs, write(fmt.Sprintf("%d.crl", i), der))
+	}
+	for i, der := range e.ocsps {
+		r.OCSPs = append(r.OCSPs, write(fmt.Sprintf("%d.ocsp", i), der))
 	}
 	return r
 }
@@ -109,12 +114,12 @@ func judged(t testing.TB, e exhibit) {
 		}
 	}
 	if t.Failed() {
-		keep(t, e.pdf)
+		keep(t, e, r)
 	}
 }
 
-// keep leaves a file that failed where it can be looked at.
-func keep(t testing.TB, pdf []byte) {
+// keep leaves a file that failed, and its root, where they can be looked at.
+func keep(t testing.TB, e exhibit, r judgeRequest) {
 	dir := filepath.FromSlash(setUp + "/failed")
 	check(t, os.MkdirAll(dir, 0o755))
 	name := strings.Map(func(r rune) rune {
@@ -122,9 +127,15 @@ func keep(t testing.TB, pdf []byte) {
 			return '-'
 		}
 		return r
-	}, t.Name()) + ".pdf"
-	check(t, os.WriteFile(filepath.Join(dir, name), pdf, 0o600))
-	t.Logf("kept as bin/judge/failed/%s", name)
+	}, t.Name())
+	scores.Lock()
+	name = fmt.Sprintf("%s-%d", name, scores.files)
+	scores.Unlock()
+	root, err := os.ReadFile(r.Roots[0])
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, name+".pdf"), e.pdf, 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, name+".root.pem"), root, 0o600))
+	t.Logf("kept as bin/judge/failed/%s.pdf, judged at %s", name, e.at.UTC().Format(time.RFC3339))
 }
 
 // byPyHanko: intact, valid, trusted at that time, nothing but permitted changes since, and
@@ -160,7 +171,7 @@ func byPyHanko(e exhibit, r judgeRequest) error {
 	for i, w := range e.signatures[:min(len(signatures), len(e.signatures))] {
 		v := signatures[i]
 		good := v.Field == w.field && v.Status == "PASSED" && slices.Contains(harmless, v.Modification)
-		if w.stamped() && !v.Stamped || w.stamped() && w.level == "B-LTA" && v.Proven == "" {
+		if w.stamped() && !e.aged && !v.Stamped || w.stamped() && w.level == "B-LTA" && v.Proven == "" {
 			good = false
 		}
 		if !good {

@@ -117,6 +117,7 @@ type judgeRequest struct {
 	File    string            `json:"file"`
 	Roots   []string          `json:"roots"`
 	CRLs    []string          `json:"crls"`
+	OCSPs   []string          `json:"ocsps"`
 	Time    time.Time         `json:"time"`
 	Levels  map[string]string `json:"levels"` // by field
 	Lenient bool              `json:"lenient"`

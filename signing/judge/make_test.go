@@ -149,6 +149,14 @@ func (w *world) extend(base []byte, level string, known revocation.Data) (out []
 		return out, timestamps + 1, err
 	}
 	known.Add(inside)
+	if level == "B-LTA" {
+		if err := w.client.Probe(context.Background()); err != nil {
+			return nil, 0, err
+		}
+		if authority, ok := w.client.Authority(); ok {
+			subjects = append(subjects, authority)
+		}
+	}
 	data, err := w.fetcher.Gather(context.Background(), subjects, known)
 	if err != nil {
 		return nil, 0, err

@@ -18,25 +18,37 @@ import (
 
 const day = 24 * time.Hour
 
-// TestYears: a contract is sealed and signed on one day and by the second signer 40 days
-// later, each with a one-use key whose certificate lasts a day. It is at full marks
-// when it completes, and twelve years later, when every certificate in it but the
-// authorities' has ended and the archive timestamp was renewed twice.
-func TestYears(t *testing.T) {
-	for name, short := range map[string]bool{"certificates with a responder": false, "short-term certificates": true} {
-		t.Run(name, func(t *testing.T) { years(t, short) })
-	}
+// A contractCase is a way to sign over years.
+type contractCase struct {
+	archive bool // a document timestamp after each signature, not only at the end
+	later   map[string]string
 }
 
-func years(t *testing.T, short bool) {
-	start := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+// TestYears: a contract is sealed and signed on one day and by the second signer 40 days
+// later, each with a one-use key whose certificate lasts a day. It is at full marks
+// when it completes, and after each of two renewals, when every certificate in it but those of
+// the authorities has ended, and twelve years later.
+//
+// Where only the end is archived, pyHanko no longer accepts the first signer once the
+// certificate of the first time-stamping authority has ended: it then proves a signature
+// by document timestamps alone, and the first of those is younger than the signer's
+// certificate. EU DSS goes by the signature timestamp, which the document timestamps prove.
+func TestYears(t *testing.T) {
+	t.Run("archived at the end", func(t *testing.T) {
+		years(t, contractCase{later: map[string]string{"pyHanko": "OUT_OF_BOUNDS_NO_POE"}})
+	})
+	t.Run("archived at each step", func(t *testing.T) { years(t, contractCase{archive: true}) })
+}
+
+func years(t *testing.T, c contractCase) {
+	start := time.Date(2014, 1, 15, 9, 0, 0, 0, time.UTC)
 	now := start
 	w := newWorld(t, func() time.Time { return now }, demopki.P256)
 	base := withForm(t, pdf.Sample("Contract", []string{"Party A and Party B agree."}), false)
 	cur, names, err := prepare(base, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
 		pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 	check(t, err)
-	issue := w.signers(t, short)
+	issue := w.signers(t)
 	steps := []struct {
 		after  time.Duration
 		key    func() signing.Key
@@ -52,6 +64,7 @@ func years(t *testing.T, short bool) {
 	}
 	var stored revocation.Data // the evidence of each step, gathered while its certificate holds
 	var want []wanted
+	timestamps := 0
 	for _, s := range steps {
 		now = start.Add(s.after)
 		var subjects []revocation.Subject
@@ -60,34 +73,47 @@ func years(t *testing.T, short bool) {
 		data, err := w.fetcher.Gather(context.Background(), subjects, revocation.Data{})
 		check(t, err)
 		stored.Add(data)
+		if c.archive || s.params.Field == names[len(names)-1] {
+			var added int
+			cur, added, err = w.extend(cur, "B-LTA", stored)
+			check(t, err)
+			timestamps += added
+		}
 		want = append(want, wanted{field: s.params.Field, level: "B-LTA"})
 	}
-	cur, timestamps, err := w.extend(cur, "B-LTA", stored)
-	check(t, err)
 	judged(t, w.exhibit(t, cur, timestamps, want...))
-	for _, at := range []time.Duration{4 * 365 * day, 8 * 365 * day} {
+	for i, at := range []time.Duration{4 * 365 * day, 8 * 365 * day} {
 		now = start.Add(at)
 		var added int
 		cur, added, err = w.extend(cur, "B-LTA", revocation.Data{})
 		check(t, err)
 		timestamps += added
-		judged(t, w.exhibit(t, cur, timestamps, want...))
+		e := w.exhibit(t, cur, timestamps, want...)
+		if e.aged = i > 0; e.aged {
+			e.gaps = c.later
+		}
+		judged(t, e)
 	}
+	// Nothing in the file tells of the certificates in force, that of the last time-stamping
+	// authority and of the signing CA, since the last timestamp; a validator asks their
+	// responder.
 	now = start.AddDate(12, 0, 0)
-	judged(t, w.exhibit(t, cur, timestamps, want...))
+	e := w.exhibit(t, cur, timestamps, want...)
+	last, _ := w.client.Authority()
+	last.At = now
+	inForce := []revocation.Subject{last, {What: "a signer of the day", Certs: issue(t, "Cara Cook").Chain(), At: now}}
+	today, err := w.fetcher.Gather(context.Background(), inForce, revocation.Data{})
+	check(t, err)
+	e.ocsps = today.OCSPs
+	e.aged, e.gaps = true, c.later
+	judged(t, e)
 }
 
-// signers is the organisation's signing CA. Without URLs in its certificates it says that
-// they are too short-lived to be revoked (ETSI EN 319 412-1, clause 5.2.2; RFC 9608);
-// its own list is then the source of evidence, as in the daemon.
-func (w *world) signers(t *testing.T, short bool) func(t *testing.T, name string) signing.Key {
+// signers is the organisation's signing CA, which issues one-use keys.
+func (w *world) signers(t *testing.T) func(t *testing.T, name string) signing.Key {
 	t.Helper()
-	o := ca.Options{Key: w.pki.CA}
-	if !short {
-		u := w.pki.URLsOf(w.pki.CA)
-		o.CRLURLs, o.OCSPURLs, o.IssuerURLs = u.CRL, u.OCSP, u.Issuer
-	}
-	authority, err := ca.New(o)
+	u := w.pki.URLsOf(w.pki.CA)
+	authority, err := ca.New(ca.Options{Key: w.pki.CA, CRLURLs: u.CRL, OCSPURLs: u.OCSP, IssuerURLs: u.Issuer})
 	check(t, err)
 	return func(t *testing.T, name string) signing.Key {
 		t.Helper()

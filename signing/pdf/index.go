@@ -62,6 +62,9 @@ func overlay(newer, older []segment) []segment {
 
 // lookup finds an object in the newest section that knows it.
 func (f *File) lookup(num uint32) (entry, error) {
+	if num == 0 {
+		return entry{kind: free, gen: 65535}, nil // never an object, whatever a section says (7.3.10)
+	}
 	i := sort.Search(len(f.index), func(i int) bool { return f.index[i].end > num })
 	if i == len(f.index) || num < f.index[i].first {
 		return entry{}, nil

@@ -31,7 +31,7 @@ func (f *File) CheckStructure() error {
 	var inside []member
 	for _, s := range f.index {
 		for num := s.first; num < s.end; num++ {
-			e, err := f.entryIn(s.from, num)
+			e, err := f.lookup(num)
 			if err == nil && e.kind == inFile {
 				err = check(Ref{num, uint16(e.gen)}, e.offset)
 				if _, refused := errors.AsType[*RefusedError](err); refused && own.has(num) && !signed {

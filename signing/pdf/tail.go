@@ -86,7 +86,7 @@ func damagedMark(b, number []byte) bool {
 	if again, ok := bytes.CutPrefix(b, number); ok {
 		b = bytes.TrimSpace(again)
 	}
-	return len(b) == 0 || len(b) <= long && bytes.HasSuffix(b, []byte("EOF")) && bytes.IndexAny(b, space) < 0
+	return len(b) == 0 || len(b) <= long && bytes.HasSuffix(b, []byte("EOF")) && !bytes.ContainsAny(b, space)
 }
 
 // endsRevision reads the last lines of a revision and returns the offset there.

@@ -135,6 +135,9 @@ func seeds(f *testing.F) {
 	for _, b := range shapes() {
 		f.Add(b)
 	}
+	for _, b := range faults() {
+		f.Add(b)
+	}
 	for name, c := range refusals() {
 		if name != "xref bomb" {
 			f.Add(c.file)
@@ -151,6 +154,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		file.NumPages()
+		file.CheckStructure()
 		file.CheckSigning("Seal", 2)
 		for n := range min(file.MaxObject(), 50) {
 			file.Object(Ref{Num: n})
@@ -175,8 +179,15 @@ func FuzzUpdate(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the update cannot be opened: %v", err)
 		}
+		pages, whole := file.NumPages()
+		if n, err := g.NumPages(); whole == nil && (err != nil || n != pages) {
+			t.Errorf("%d pages, had %d: %v", n, pages, err)
+		}
 		if v, err := g.Resolve(Value{kind: Reference, num: int64(ref.Num)}); err != nil || v.Get("Hello").Text() != "world" {
 			t.Errorf("new object: %s, %v", v.Raw(), err)
+		}
+		if file.faulty != "" {
+			return // other objects changed as well
 		}
 		for n := uint32(1); n < min(ref.Num, 50); n++ {
 			a, err1 := file.Object(Ref{Num: n})

@@ -3,7 +3,7 @@
 Reads one JSON request a line on standard input and answers each with one JSON line:
 
   {"op": "judge", "file": PATH, "roots": [PEM...], "time": RFC3339, "crls": [DER...],
-   "levels": {FIELD: "B-B|B-T|B-LT|B-LTA"}, "lenient": false}
+   "ocsps": [DER...], "levels": {FIELD: "B-B|B-T|B-LT|B-LTA"}, "lenient": false}
       -> {"signatures": [{"field", "kind", "covers", "intact", "valid", "modification",
           "permitted", "status", "reason", "stamped", "proven"}]}
   {"op": "sign", "in": PATH, "out": PATH, "key": PEM, "field": NAME, "certify": 0-3,
@@ -13,13 +13,14 @@ Reads one JSON request a line on standard input and answers each with one JSON l
 
 lenient lets pyHanko read files that it rejects as such, hybrid ones for example.
 A request that fails is answered with {"error": TEXT}. Nothing is fetched when judging:
-evidence is what the file has and the revocation lists that the request names.
+evidence is what the file has and what the request names.
 Validation follows ETSI EN 319 102-1 at the given time: clause 5.3 for a signature of
 level B-B, 5.5 for B-T and B-LT, 5.6.3 for B-LTA. Every certificate but the root needs
 revocation data.
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import logging
@@ -45,6 +46,7 @@ from pyhanko.sign.validation.policy_decl import (
 )
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.context import CertValidationPolicySpec
+from pyhanko_certvalidator.ltv import ades_past, poe
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.policy_decl import (
     CertRevTrustPolicy,
@@ -84,15 +86,48 @@ def revocation_lists(paths):
 # Judging
 
 
+class Clock(datetime):
+    """The clock of pyHanko's proofs of existence and past validation.
+
+    Both take the machine's time, whatever time they are asked to validate at, and would find
+    a file of the future unproven, and evidence of the present younger than the question.
+    """
+
+    at = None  # the validation time; None: now
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls.at or datetime.now(tz)
+
+
+ades_past.datetime = Clock
+poe.datetime = Clock
+
+_read_lock = fields.FieldMDPSpec.from_pdf_object.__func__
+
+
+def read_lock(cls, *args):
+    """Reads a lock; pyHanko (0.38) forgets to decrypt its names and then stumbles over them."""
+    spec = _read_lock(cls, *args)
+    if spec.fields is None:
+        return spec
+    return dataclasses.replace(spec, fields=[getattr(name, "decrypted", name) for name in spec.fields])
+
+
+fields.FieldMDPSpec.from_pdf_object = classmethod(read_lock)
+
+
 REVOCATION = RevocationCheckingPolicy(
     RevocationCheckingRule.CRL_OR_OCSP_REQUIRED, RevocationCheckingRule.CRL_OR_OCSP_REQUIRED
 )
 
 
-def specification(roots, lists, store):
+def specification(request, store):
     """What must hold, offline; store is the evidence in the file."""
-    known_lists = revocation_lists(lists)
-    known_responses, known_certificates = [], []
+    known_lists, known_responses, known_certificates = revocation_lists(request["crls"]), [], []
+    for path in request["ocsps"]:
+        with open(path, "rb") as f:
+            known_responses += OCSPContainer.load_multi(ocsp.OCSPResponse.load(f.read()))
     if store:
         known_lists += [crl.CertificateList.load(c.get_object().data) for c in store.crls]
         for o in store.ocsps:
@@ -101,7 +136,7 @@ def specification(roots, lists, store):
     return PdfSignatureValidationSpec(
         SignatureValidationSpec(
             cert_validation_policy=CertValidationPolicySpec(
-                trust_manager=SimpleTrustManager.build(trust_roots=certificates(roots)),
+                trust_manager=SimpleTrustManager.build(trust_roots=certificates(request["roots"])),
                 revinfo_policy=CertRevTrustPolicy(REVOCATION),
             ),
             revinfo_gathering_policy=RevocationInfoGatheringSpec(
@@ -191,8 +226,12 @@ async def judge(request):
             store = DocumentSecurityStore.read_dss(reader)
         except errors.NoDSSFoundError:
             store = None
-        spec = specification(request["roots"], request["crls"], store)
-        found = [await judge_one(sig, spec, at, request["levels"]) for sig in reader.embedded_signatures]
+        spec = specification(request, store)
+        Clock.at = at
+        try:
+            found = [await judge_one(sig, spec, at, request["levels"]) for sig in reader.embedded_signatures]
+        finally:
+            Clock.at = None
         return {"signatures": found}
 
 

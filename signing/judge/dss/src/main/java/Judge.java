@@ -25,6 +25,7 @@ import eu.europa.esig.dss.spi.DSSUtils;
 import eu.europa.esig.dss.spi.validation.CommonCertificateVerifier;
 import eu.europa.esig.dss.spi.x509.CommonTrustedCertificateSource;
 import eu.europa.esig.dss.spi.x509.revocation.crl.ExternalResourcesCRLSource;
+import eu.europa.esig.dss.spi.x509.revocation.ocsp.ExternalResourcesOCSPSource;
 import eu.europa.esig.dss.token.DSSPrivateKeyEntry;
 import eu.europa.esig.dss.token.Pkcs12SignatureToken;
 import eu.europa.esig.dss.validation.SignedDocumentValidator;
@@ -59,7 +60,7 @@ import java.util.regex.Pattern;
  *
  * <p>Reads one JSON request a line on standard input and answers each with one JSON line; see
  * {@link Request}. A request that fails is answered with {"error": TEXT}. Nothing is fetched when
- * judging: evidence is what the file has and the revocation lists that the request names.
+ * judging: evidence is what the file has and what the request names.
  */
 public final class Judge {
 
@@ -69,7 +70,7 @@ public final class Judge {
     String file; // judge: the signed PDF
     String time; // judge: RFC 3339, when the validation takes place
     List<String> roots; // PEM files: the trust anchors
-    List<String> crls; // DER files: revocation lists besides those in the PDF
+    List<String> crls, ocsps; // DER files: revocation data besides that in the PDF
     String in, out, key, level, tsa; // sign: PDFs, PEM with key and chain, B-B to B-LTA, URL
     int certify; // sign: DocMDP level, 0: approval signature
     boolean visible; // sign: with a text on the first page
@@ -109,7 +110,7 @@ public final class Judge {
     }
   }
 
-  /** Everything is local: no AIA, no OCSP, no CRL but the given ones. */
+  /** Everything is local: no AIA, no CRL or OCSP but the given ones. */
   private static CommonCertificateVerifier verifier(Request r) throws Exception {
     CommonCertificateVerifier v = new CommonCertificateVerifier(true);
     CommonTrustedCertificateSource trusted = new CommonTrustedCertificateSource();
@@ -124,6 +125,11 @@ public final class Judge {
       v.setCrlSource(
           new ExternalResourcesCRLSource(
               r.crls.stream().map(FileDocument::new).toArray(DSSDocument[]::new)));
+    }
+    if (r.ocsps != null && !r.ocsps.isEmpty()) {
+      v.setOcspSource(
+          new ExternalResourcesOCSPSource(
+              r.ocsps.stream().map(FileDocument::new).toArray(DSSDocument[]::new)));
     }
     return v;
   }

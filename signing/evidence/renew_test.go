@@ -1,0 +1,61 @@
+package evidence
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"countersign/signing/demopki"
+	"countersign/signing/revocation"
+)
+
+// TestStoredAndNewer: a stored answer that has run out is kept and a newer one joins it,
+// as long as the certificate is in force and there is one; else the stored one must do.
+func TestStoredAndNewer(t *testing.T) {
+	h := newHouse(t, demopki.Options{})
+	id, err := h.pki.NewSigner("Ann", demopki.P256, now, 60*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(what string, at time.Time, known revocation.Data, responses int) revocation.Data {
+		t.Helper()
+		h.set(at)
+		data, err := h.fetcher(t, nil).Gather(t.Context(), subject(now, id.Chain()...), known)
+		if err != nil || len(data.OCSPs) != responses {
+			t.Errorf("%s: %d responses, want %d; %v", what, len(data.OCSPs), responses, err)
+		}
+		return data
+	}
+	stored := want("at once", now, revocation.Data{}, 2) // for signer and CA
+	want("an hour later", now.Add(time.Hour), stored, 2)
+	want("40 days later", now.Add(40*24*time.Hour), stored, 4)
+	want("after its end", now.Add(70*24*time.Hour), stored, 3) // the CA's goes on
+	h.server.SetMode(demopki.OCSP, demopki.Down)
+	h.server.SetMode(demopki.CRL, demopki.Down)
+	want("nobody answers", now.Add(40*24*time.Hour), stored, 2)
+}
+
+// TestAuthority: the authority that stamped last can be proven before it stamps again.
+func TestAuthority(t *testing.T) {
+	h := newHouse(t, demopki.Options{})
+	front := httptest.NewServer(h.pki.TSA(h.now))
+	t.Cleanup(front.Close)
+	c, err := New(Options{TSAs: []TSA{{URL: front.URL}}, Now: h.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.Authority(); ok {
+		t.Error("there is an authority before one was asked")
+	}
+	if err := c.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a, ok := c.Authority()
+	if !ok || !a.TimeStamping || !a.Certs[0].Equal(h.pki.Timestamps.Chain()[0]) || !a.At.Equal(now) {
+		t.Fatalf("authority %+v, %v", a, ok)
+	}
+	data, err := h.fetcher(t, nil).Gather(t.Context(), []revocation.Subject{a}, revocation.Data{})
+	if err != nil || len(data.OCSPs) != 1 {
+		t.Errorf("%d responses, %v", len(data.OCSPs), err)
+	}
+}
