@@ -21,6 +21,7 @@ import (
 	"countersign/signing/evidence"
 	"countersign/signing/keys/ca"
 	"countersign/signing/keys/file"
+	"countersign/signing/revocation"
 )
 
 // caKey is the name of the key that issues signers' certificates.
@@ -168,6 +169,15 @@ func (s *stamper) Ready(ctx context.Context, urls []string) error {
 		return err
 	}
 	return c.Probe(ctx)
+}
+
+// Authority implements engine.Timestamper.
+func (s *stamper) Authority(urls []string) (revocation.Subject, bool) {
+	c, err := s.client(urls)
+	if err != nil {
+		return revocation.Subject{}, false
+	}
+	return c.Authority()
 }
 
 // Room implements engine.Timestamper.

@@ -119,6 +119,9 @@ type Timestamper interface {
 	Ready(ctx context.Context, urls []string) error
 	// Room is the largest token to expect, in bytes.
 	Room(urls []string) int
+	// Authority is what the authority that stamped last needs evidence for; false if
+	// none has stamped yet.
+	Authority(urls []string) (revocation.Subject, bool)
 }
 
 // A Stamp is a timestamp token (RFC 3161).

@@ -101,12 +101,21 @@ func (e *Engine) extend(ctx context.Context, c store.Claimed, r mailflow.Request
 	}
 	defer base.Close()
 	ev := mailflow.Extended{Document: n, Base: doc.Revision}
+	stamps := r.Terms.Level == mailflow.LevelBLTA
+	if stamps { // whoever answers now will most likely stamp the document
+		if err := e.cfg.TSA.Ready(ctx, r.Terms.TSA); err != nil {
+			return e.later(ctx, c, "waiting for a time-stamping authority: "+err.Error())
+		}
+	}
 	data, err := e.allEvidence(ctx, doc, base, &ev)
+	if err == nil && stamps {
+		err = e.addAuthority(ctx, r.Terms.TSA, &data)
+	}
 	if err != nil {
 		return e.waitForEvidence(ctx, c, mailflow.Attempt{}, err)
 	}
 	params := signing.ExtensionParams{Data: data}
-	if r.Terms.Level == mailflow.LevelBLTA {
+	if stamps {
 		params.TokenRoom = e.cfg.TSA.Room(r.Terms.TSA)
 	}
 	x, err := signing.NewExtension(base, base.Size(), params)
@@ -172,6 +181,18 @@ func (e *Engine) allEvidence(ctx context.Context, doc mailflow.Document, base st
 		}
 	}
 	return data, nil
+}
+
+// addAuthority adds what proves the authority that is about to stamp: its timestamp will be the
+// last thing in the file, and a validator that fetches nothing has no other word about it.
+func (e *Engine) addAuthority(ctx context.Context, urls []string, data *revocation.Data) error {
+	s, ok := e.cfg.TSA.Authority(urls)
+	if !ok {
+		return nil
+	}
+	more, err := e.cfg.Evidence.Gather(ctx, []revocation.Subject{s}, *data)
+	data.Add(more)
+	return err
 }
 
 // finishExtension writes the extended file and checks it as it then stands on the disk.

@@ -398,6 +398,8 @@ func (s stamper) Ready(ctx context.Context, _ []string) error {
 
 func (s stamper) Room([]string) int { return s.client.TokenRoom() }
 
+func (s stamper) Authority([]string) (revocation.Subject, bool) { return s.client.Authority() }
+
 // gatherer gets evidence from the responders and lists of the house's own PKI.
 type gatherer struct{ *evidence.Fetcher }
 
