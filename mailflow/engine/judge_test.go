@@ -189,6 +189,9 @@ func judgePDF(t testing.TB, signed []byte, signatures int) {
 		if s.TimeStamping {
 			stamps++
 		}
+		if strings.Contains(s.What, "DocTimeStamp") {
+			s.At, s.Current = s.At.Add(-2*time.Minute), false // what proves the last timestamp was gathered just before it
+		}
 		if _, err := offline.Gather(t.Context(), []revocation.Subject{s}, known); err != nil {
 			t.Errorf("the file does not prove %s: %v", s.What, err)
 		}
