@@ -24,12 +24,12 @@ import (
 
 // Limits bound one child process.
 type Limits struct {
-	Memory int64         // bytes of private memory
+	Memory int64         // bytes of private memory, beyond what the process starts with
 	CPU    time.Duration // processor time in its life, to whole seconds
 }
 
 // DefaultLimits are more than ordinary documents need by far.
-var DefaultLimits = Limits{Memory: 512 << 20, CPU: 60 * time.Second}
+var DefaultLimits = Limits{Memory: 400 << 20, CPU: 60 * time.Second}
 
 // Bounds of the messages between parent and child.
 const (

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	limits := inspect.DefaultLimits
 	switch os.Args[1] {
 	case "worker-small":
-		limits.Memory = 400 << 20
+		limits.Memory = 100 << 20
 	case "worker-hangs":
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		select {}
