@@ -26,7 +26,6 @@ type foreigner struct {
 	certify int
 	lock    *foreignLock
 	visible bool
-	key     string     // file of the key; empty: that of the seal
 	pss     bool       // sign with RSASSA-PSS
 	refused pdf.Reason // why we do not sign then; empty: we do
 }
@@ -54,7 +53,7 @@ var (
 		{name: "FieldMDP include", sample: "form", level: "B-T", lock: &foreignLock{"Include", []string{"Price"}}},
 		{name: "FieldMDP include ours", sample: "form", level: "B-T", lock: &foreignLock{"Include", []string{"Price", "Signature1"}}, refused: pdf.ReasonLocked},
 		{name: "FieldMDP exclude", sample: "object streams", level: "B-T", lock: &foreignLock{"Exclude", []string{"Price"}}, refused: pdf.ReasonLocked},
-		{name: "FieldMDP exclude ours", sample: "form", level: "B-B", lock: &foreignLock{"Exclude", []string{"Signature1", "DocTimeStamp"}}},
+		{name: "FieldMDP exclude ours", sample: "form", level: "B-B", lock: &foreignLock{"Exclude", []string{"Signature1", "DocTimeStamp", "DocTimeStamp_2"}}},
 		{name: "P=2, FieldMDP include", sample: "form in objects of its own", level: "B-T", certify: 2, lock: &foreignLock{"Include", []string{"Price"}}},
 		{name: "P=2", sample: "hybrid", level: "B-T", certify: 2},
 	}
