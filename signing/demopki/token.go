@@ -52,11 +52,11 @@ func dated(resp []byte, at time.Time, signer *Identity) ([]byte, error) {
 	s := &r.Token.Content.Signers[0]
 	attrs := bytes.Clone(s.Attrs.FullBytes)
 	utc := append(bytes.Clone(derSigningTime), 0x31, 15, asn1.TagUTCTime, 13)
-	i := bytes.Index(attrs, utc)
-	if i < 0 {
+	_, after, ok := bytes.Cut(attrs, utc)
+	if !ok {
 		return nil, errors.New("demo timestamp: no signing time")
 	}
-	copy(attrs[i+len(utc):], at.UTC().Format("060102150405Z"))
+	copy(after, at.UTC().Format("060102150405Z"))
 	message := bytes.Clone(attrs)
 	message[0] = 0x31 // signed as SET OF (RFC 5652, clause 5.4)
 	h := crypto.SHA256.New()
