@@ -4,12 +4,12 @@
 //
 // The states of a request:
 //
-//	draft ──> asking <──> preparing ──> approving ──> sealing ──> signing ──> extending ──> delivering ──> completed
-//	             │            │             │            │           │             │
-//	             └────────────┴─────────────┴────────────┴───────────┴─────────────┴──> rejected, cancelled, expired, failed
+//	draft ──> asking <──> preparing ──> approving ──> sealing ──> signing ──> delivering ──> completed
+//	             │            │             │            │           │
+//	             └────────────┴─────────────┴────────────┴───────────┴──> rejected, cancelled, expired, failed
 //
 // A request without approvers passes through approving at once, one without
-// signers through signing, one of the level B-B or B-T through extending. From delivering on nothing can stop a request any more:
+// signers through signing. From delivering on nothing can stop a request any more:
 // its signatures exist and are owed to everyone.
 //
 // # Invariants

@@ -28,8 +28,7 @@ const (
 	EffectIntent    EffectKind = "intent"    // fix the bytes of one signature
 	EffectSign      EffectKind = "sign"      // ask the key, once
 	EffectTimestamp EffectKind = "timestamp" // timestamp, finish and check the file
-	EffectEvidence  EffectKind = "evidence"  // get what proves the certificates of one signature
-	EffectExtend    EffectKind = "extend"    // add all evidence to a document, and a timestamp over it
+	EffectEvidence  EffectKind = "evidence"  // get what proves the certificates of one signature, and add it to the document
 	EffectExpire    EffectKind = "expire"    // the deadline's timer
 )
 
@@ -40,7 +39,7 @@ type Effect struct {
 	Kind    EffectKind `json:"kind"`
 	Due     time.Time  `json:"due"`
 	Letter  *Letter    `json:"letter,omitempty"`
-	Attempt AttemptRef `json:"attempt,omitzero"` // of [EffectExtend], the Document alone counts
+	Attempt AttemptRef `json:"attempt,omitzero"`
 }
 
 // IsLetter reports whether the key of an effect is that of a letter.

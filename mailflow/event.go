@@ -131,22 +131,15 @@ type (
 		Token  []byte // the timestamp itself (RFC 3161, DER); empty at level B-B
 	}
 
-	// Proved reports that what proves the certificates of a finished revision is
-	// stored: dated after its timestamp, and before they end.
+	// Proved reports what makes a finished revision last: the evidence, dated after its
+	// timestamp and before the certificates end, and the revision with that in it and
+	// a timestamp over it.
 	Proved struct {
 		Ref      AttemptRef
 		Evidence Blob
-	}
-
-	// Extended reports that all evidence is in a document, and the timestamp over it;
-	// Base is the revision it was added to.
-	Extended struct {
-		Document int
-		Base     Blob
 		Result   Blob
 		Size     int64
-		Time     time.Time // of the timestamp; zero at level B-LT
-		Lasts    time.Time // when the timestamp's certificate ends
+		Lasts    time.Time // when the certificate of the document timestamp ends; zero at level B-LT
 		// Unproved names signatures that the draft brought along and for which no
 		// evidence is to be had.
 		Unproved []string
@@ -198,7 +191,6 @@ func (SignatureMade) event()  {}
 func (AttemptLost) event()    {}
 func (Stamped) event()        {}
 func (Proved) event()         {}
-func (Extended) event()       {}
 func (SigningFailed) event()  {}
 func (RelayAccepted) event()  {}
 func (RelayRefused) event()   {}

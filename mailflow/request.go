@@ -78,7 +78,6 @@ const (
 	StateApproving  State = "approving"  // approvers are asked
 	StateSealing    State = "sealing"    // the organisation's seal is being made
 	StateSigning    State = "signing"    // signers are asked, their signatures made
-	StateExtending  State = "extending"  // what makes the signatures last is being added
 	StateDelivering State = "delivering" // the signed documents are on their way
 	StateCompleted  State = "completed"
 	StateRejected   State = "rejected"
@@ -190,12 +189,9 @@ type Document struct {
 	Revision     Blob      `json:"revision,omitempty"`
 	RevisionSize int64     `json:"revision_size,omitempty"`
 	Signatures   []Attempt `json:"signatures,omitempty"`
-	// Lasting says that all evidence is in the revision (level B-LT or B-LTA).
-	Lasting bool `json:"lasting,omitempty"`
-	// Extended is the time of the document timestamp, Lasts the end of its
-	// certificate: extend the document again before (level B-LTA).
-	Extended time.Time `json:"extended,omitzero"`
-	Lasts    time.Time `json:"lasts,omitzero"`
+	// Lasts is the end of the newest document timestamp's certificate: extend the
+	// document before (level B-LTA).
+	Lasts time.Time `json:"lasts,omitzero"`
 }
 
 // SealSlot is the slot of the organisation's own signature.
@@ -209,7 +205,7 @@ const (
 	StageIntent    Stage = "intent"    // the bytes to be signed are being fixed
 	StageSign      Stage = "sign"      // they are stored; the key is asked once
 	StageTimestamp Stage = "timestamp" // signed; waits for the timestamp
-	StageEvidence  Stage = "evidence"  // the signed revision is stored; waits for what proves its certificates
+	StageEvidence  Stage = "evidence"  // the signed revision is stored; what makes it last is being added
 	StageDone      Stage = "done"      // the signed revision is stored, checked and proved
 )
 
@@ -234,8 +230,10 @@ type Attempt struct {
 	// Token is the timestamp over the signature, kept until its evidence is stored.
 	Token []byte `json:"token,omitempty"`
 	// Evidence holds the certificates and revocation data that prove the signer's and
-	// the timestamp's certificates, as package signing/revocation writes them.
+	// the timestamp's certificates, as package signing/revocation writes them. Lasting is the
+	// result with that in it (level B-LT) and a document timestamp over it (B-LTA).
 	Evidence Blob `json:"evidence,omitempty"`
+	Lasting  Blob `json:"lasting,omitempty"`
 }
 
 // A Delivery tells what became of one letter.

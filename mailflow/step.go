@@ -67,8 +67,6 @@ func (d *step) progress(body EventBody) error {
 		d.stamped(body)
 	case Proved:
 		d.proved(body)
-	case Extended:
-		d.extended(body)
 	case SigningFailed:
 		d.end(StateFailed, LetterFailed, body.Why, "")
 	case Expire:

@@ -234,7 +234,6 @@ func (d *step) end(state State, kind LetterKind, reason, by string) {
 			ref := AttemptRef{Document: i, Slot: a.Slot, N: a.N}.String()
 			d.drop(d.key(EffectIntent, ref), d.key(EffectSign, ref), d.key(EffectTimestamp, ref), d.key(EffectEvidence, ref))
 		}
-		d.drop(d.key(EffectExtend, itoa(i)))
 	}
 	d.drop(d.key(EffectPrepare, itoa(r.Asks)))
 	d.audit(string(state), by, "h", r.H)

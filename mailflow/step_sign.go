@@ -26,8 +26,6 @@ func (d *step) advance() {
 			}
 		case StateSigning:
 			d.advanceSigning()
-		case StateExtending:
-			d.advanceExtending()
 		case StateDelivering:
 			d.advanceDelivery()
 		}
@@ -87,8 +85,9 @@ func (d *step) advanceSigning() {
 	}
 	group := nextGroup(d.r.With(RoleSigner), PartySigned)
 	if group == nil {
-		d.r.State = StateExtending
-		d.startExtending()
+		d.r.State = StateDelivering
+		d.drop(d.key(EffectExpire, ""))
+		d.deliverAll()
 		return
 	}
 	for _, p := range group {
@@ -97,45 +96,6 @@ func (d *step) advanceSigning() {
 			d.toParty(p, Letter{Kind: LetterInvite, Token: true, Attach: d.previews()})
 		}
 	}
-}
-
-// startExtending asks for the evidence in every document, if the level wants it.
-func (d *step) startExtending() {
-	if !d.r.Terms.Lasting() {
-		return
-	}
-	for i := range d.r.Documents {
-		ref := AttemptRef{Document: i}
-		d.effect(EffectExtend, strconv.Itoa(i), d.now).Attempt = ref
-	}
-}
-
-// advanceExtending goes on to the delivery once every document has its evidence.
-func (d *step) advanceExtending() {
-	for i := range d.r.Documents {
-		if d.r.Terms.Lasting() && !d.r.Documents[i].Lasting {
-			return
-		}
-	}
-	d.r.State = StateDelivering
-	d.drop(d.key(EffectExpire, ""))
-	d.deliverAll()
-}
-
-// extended takes a document with its evidence, if it is the one we have with
-// more behind it (invariant 4).
-func (d *step) extended(ev Extended) {
-	r := d.r
-	if r.State != StateExtending || ev.Document < 0 || ev.Document >= len(r.Documents) || r.Documents[ev.Document].Revision != ev.Base {
-		d.audit("ignored", "", "event", "extended", "document", strconv.Itoa(ev.Document), "why", "the request is "+string(r.State))
-		return
-	}
-	doc := &r.Documents[ev.Document]
-	doc.Revision, doc.RevisionSize, doc.Lasting = ev.Result, ev.Size, true
-	doc.Extended, doc.Lasts = ev.Time, ev.Lasts
-	d.audit("extended", "", "document", strconv.Itoa(ev.Document), "base", string(ev.Base), "result", string(ev.Result),
-		"level", r.Terms.Level, "unproved", strings.Join(ev.Unproved, ", "))
-	d.advance()
 }
 
 // attempt returns the newest attempt of a slot on a document, or nil.
@@ -221,31 +181,42 @@ func (d *step) stamped(ev Stamped) {
 	a.Stage, a.Result, a.Size, a.Stamped = StageEvidence, ev.Result, ev.Size, ev.Time
 	d.audit("revision stored", ev.Ref.Slot, "attempt", ev.Ref.String(), "result", string(ev.Result))
 	if d.r.Terms.Lasting() {
-		// At once: a short-lived certificate cannot be proved later. What comes next is
-		// made over this revision, so it waits.
+		// At once: a short-lived certificate cannot be proved later, and a timestamp over
+		// the proof must be younger than it. What comes next is made over this revision, so
+		// it waits.
 		a.Token = ev.Token
 		d.attemptEffect(EffectEvidence, ev.Ref)
 		return
 	}
-	d.finish(doc, a)
+	d.finish(doc, a, ev.Result, ev.Size)
 }
 
-// proved takes the evidence of a revision.
+// proved takes what makes a revision last.
 func (d *step) proved(ev Proved) {
 	doc, a := d.current(ev.Ref, StageEvidence)
 	if a == nil {
 		return
 	}
-	a.Evidence = ev.Evidence
-	d.audit("evidence stored", ev.Ref.Slot, "attempt", ev.Ref.String(), "evidence", string(ev.Evidence))
-	d.finish(doc, a)
+	a.Evidence, a.Lasting = ev.Evidence, ev.Result
+	if !ev.Lasts.IsZero() {
+		doc.Lasts = ev.Lasts
+	}
+	pairs := []string{
+		"attempt", ev.Ref.String(), "evidence", string(ev.Evidence),
+		"level", d.r.Terms.Level, "result", string(ev.Result),
+	}
+	if len(ev.Unproved) > 0 {
+		pairs = append(pairs, "unproved", strings.Join(ev.Unproved, ", "))
+	}
+	d.audit("evidence stored", ev.Ref.Slot, pairs...)
+	d.finish(doc, a, ev.Result, ev.Size)
 }
 
 // finish makes the result of an attempt the document's newest revision.
-func (d *step) finish(doc *Document, a *Attempt) {
+func (d *step) finish(doc *Document, a *Attempt, result Blob, size int64) {
 	a.Stage = StageDone
 	a.Intent, a.Token = nil, nil // they are part of the result
-	doc.Revision, doc.RevisionSize = a.Result, a.Size
+	doc.Revision, doc.RevisionSize = result, size
 	d.advance()
 }
 

@@ -146,12 +146,9 @@ func (w *world) checkEvidence(r *Request, doc Document) {
 		if a.Stage == StageDone && a.Evidence == "" {
 			w.fail("slot %s is done without evidence", a.Slot)
 		}
-		if a.Stage != StageDone && a.Result != "" && doc.Revision == a.Result {
-			w.fail("slot %s is not proved, and its result is the revision", a.Slot)
+		if doc.Revision != "" && (doc.Revision == a.Result || a.Stage != StageDone && doc.Revision == a.Lasting) {
+			w.fail("slot %s does not last, and its result is the revision", a.Slot)
 		}
-	}
-	if (r.State == StateDelivering || r.State == StateCompleted) && !doc.Lasting {
-		w.fail("%s leaves without its evidence", doc.Name)
 	}
 }
 
@@ -254,10 +251,7 @@ func (w *world) outcome(ef Effect) EventBody {
 	case EffectTimestamp:
 		return Stamped{Ref: ef.Attempt, Result: blob(ef.Key), Size: 1, Time: w.now}
 	case EffectEvidence:
-		return Proved{Ref: ef.Attempt, Evidence: blob("evidence" + ef.Key)}
-	case EffectExtend:
-		n := ef.Attempt.Document
-		return Extended{Document: n, Base: w.r.Documents[n].Revision, Result: blob(ef.Key), Size: 2, Time: w.now, Lasts: w.now.AddDate(1, 0, 0)}
+		return Proved{Ref: ef.Attempt, Evidence: blob("evidence" + ef.Key), Result: blob(ef.Key), Size: 2, Lasts: w.now.AddDate(1, 0, 0)}
 	}
 	return Expire{}
 }
@@ -638,7 +632,7 @@ func TestEvidence(t *testing.T) {
 	w.want(StateSealing)
 	first := run(EffectEvidence)
 	w.want(StateSealing) // the other document's is still to come
-	if a := w.r.Documents[0].attempt(SealSlot); w.r.Documents[0].Revision != a.Result || a.Evidence != blob("evidence"+first.Key) {
+	if a := w.r.Documents[0].attempt(SealSlot); w.r.Documents[0].Revision != a.Lasting || a.Evidence != blob("evidence"+first.Key) {
 		t.Errorf("the seal is %+v", a)
 	}
 	run(EffectEvidence)
@@ -655,50 +649,14 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("the second attempt is %+v", a)
 	}
 	// The evidence of the lost attempt comes late.
-	w.step(Proved{Ref: AttemptRef{Document: 0, Slot: "p1", N: 1}, Evidence: blob("late")})
+	w.step(Proved{Ref: AttemptRef{Document: 0, Slot: "p1", N: 1}, Evidence: blob("late"), Result: blob("late")})
 	if w.r.Documents[0].Revision != before {
 		t.Error("late evidence was taken")
 	}
-	for w.r.State == StateSigning {
-		ef := w.due()[0]
-		delete(w.outbox, ef.Key)
-		w.step(w.outcome(ef))
-	}
-	w.want(StateExtending)
-	run(EffectExtend)
-	// The same again, over the old base: another process was slower.
-	w.step(Extended{Document: 0, Base: before, Result: blob("other")})
-	w.want(StateExtending)
-	if doc := w.r.Documents[0]; doc.Revision == blob("other") || !doc.Lasting || doc.Lasts.IsZero() {
-		t.Errorf("extended: %+v", doc)
-	}
-	run(EffectExtend)
-	w.want(StateDelivering)
 	w.settle()
 	w.want(StateCompleted)
-}
-
-// TestStuckExtension: while the evidence is not to be had the request waits, even past its
-// deadline, and can be cancelled.
-func TestStuckExtension(t *testing.T) {
-	w := newWorld(t)
-	w.level = LevelBLT
-	w.draft()
-	for w.r.State != StateExtending {
-		ef := w.due()[0]
-		delete(w.outbox, ef.Key)
-		w.step(w.outcome(ef))
-	}
-	w.now = w.r.Expires
-	delete(w.outbox, w.r.ID+"/expire")
-	w.step(Expire{})
-	w.want(StateExtending)
-	w.step(Cancel{By: "admin", Reason: "no more time"})
-	w.want(StateCancelled)
-	for _, ef := range w.due() {
-		if ef.Kind == EffectExtend {
-			t.Errorf("%s is still to run", ef.Key)
-		}
+	if doc := w.r.Documents[0]; doc.Revision != doc.attempt("p1").Lasting || doc.Lasts.IsZero() {
+		t.Errorf("the document is %+v", doc)
 	}
 }
 

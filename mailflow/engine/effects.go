@@ -198,8 +198,6 @@ func (e *Engine) perform(ctx context.Context, c store.Claimed) (err error) {
 		return e.timestamp(ctx, c, r, en.Effect.Attempt)
 	case mailflow.EffectEvidence:
 		return e.evidence(ctx, c, r, en.Effect.Attempt)
-	case mailflow.EffectExtend:
-		return e.extend(ctx, c, r, en.Effect.Attempt.Document)
 	}
 	return fmt.Errorf("effect %s: unknown kind %q", c.Key, en.Effect.Kind)
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -106,22 +107,38 @@ func TestFortyDays(t *testing.T) {
 	judgePDF(t, h.last(ann, mailflow.LetterResult).pdfs(t)[0], 3)
 }
 
-// TestExtendingWaits: at the end, too, the request waits for the authority, and the same document
-// comes out.
-func TestExtendingWaits(t *testing.T) {
+// TestArchiveWaits: the timestamp over a signature's evidence is waited for, too.
+func TestArchiveWaits(t *testing.T) {
 	h := newHouse(t, options{})
 	h.afterStep = func(int) {
-		if d := h.details(); d.State == mailflow.StateExtending {
+		if h.stage(mailflow.SealSlot) == mailflow.StageEvidence {
 			h.tsa.SetMode(demopki.Down)
 		}
 	}
+	h.clock.advance(time.Hour)
 	h.sends(notice())
 	h.settle(5 * time.Hour)
 	h.afterStep = nil
-	if d := h.wantState(mailflow.StateExtending); !strings.Contains(d.Waits, "time-stamping authority") {
-		t.Errorf("it waits for %q", d.Waits)
+	if d := h.wantState(mailflow.StateSealing); !strings.Contains(d.Waits, "time-stamping authority") || d.Documents[0].Revision != d.Documents[0].R0 {
+		t.Errorf("it waits for %q, the revision is %s", d.Waits, d.Documents[0].Revision)
 	}
 	h.tsa.SetMode(demopki.Honest)
 	h.settle(2 * time.Hour)
 	h.judge(scenarios[2].want)
+}
+
+// TestBrokenForeignSignature: a draft with a signature that does not hold is not signed over;
+// the sender is told.
+func TestBrokenForeignSignature(t *testing.T) {
+	h := newHouse(t, options{})
+	h.sends(notice())
+	h.settle(time.Hour)
+	signed := h.last(ann, mailflow.LetterResult).pdfs(t)[0]
+	other := newHouse(t, options{})
+	m := notice()
+	m.pdf = bytes.Replace(signed, []byte("Nobody owes"), []byte("Somebody ow"), 1)
+	other.sends(m)
+	other.settle(time.Hour)
+	other.wantState(mailflow.StateAsking)
+	other.tells(ann, mailflow.LetterAsk, "does not hold")
 }

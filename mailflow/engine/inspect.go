@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"countersign/mailflow"
+	"countersign/signing"
 	"countersign/signing/inventory"
 	"countersign/signing/pdf"
 	"countersign/store"
@@ -155,6 +156,9 @@ func judge(doc *mailflow.Document, r inventory.Report, terms mailflow.Terms) err
 func unusable(name string, err error) *mailflow.Problem {
 	if no, ok := errors.AsType[*pdf.RefusedError](err); ok {
 		return &mailflow.Problem{Kind: mailflow.ProblemUnfitPDF, Args: []string{name, no.Error()}}
+	}
+	if errors.Is(err, signing.ErrBroken) {
+		return &mailflow.Problem{Kind: mailflow.ProblemUnfitPDF, Args: []string{name, err.Error()}}
 	}
 	if no, ok := errors.AsType[*unsafeError](err); ok {
 		return &mailflow.Problem{Kind: mailflow.ProblemUnsafePDF, Args: []string{name, no.Error(), no.classes()}}

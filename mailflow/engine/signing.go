@@ -64,6 +64,11 @@ func (e *Engine) prepareFrom(ctx context.Context, doc *mailflow.Document, r mail
 	if err != nil {
 		return err
 	}
+	if r.Terms.Lasting() { // a signature in the draft must not stop ours from lasting later
+		if err := signing.CheckExtendable(original, original.Size()); err != nil {
+			return err
+		}
+	}
 	slots := []string{mailflow.SealSlot}
 	specs := []pades.FieldSpec{{Name: "Seal"}}
 	signers := r.With(mailflow.RoleSigner)
