@@ -59,3 +59,34 @@ func TestAuthority(t *testing.T) {
 		t.Errorf("%d responses, %v", len(data.OCSPs), err)
 	}
 }
+
+// TestCurrentNoMore: about a timestamp whose certificate has ended nobody answers any more; what
+// was stored in its time must do, and does not while somebody can be asked.
+func TestCurrentNoMore(t *testing.T) {
+	h := newHouse(t, demopki.Options{})
+	h.server.SetMode(demopki.CRL, demopki.Down)
+	authority := subject(now, h.pki.Timestamps.Chain()...)
+	authority[0].TimeStamping, authority[0].Current = true, true
+	stored, err := h.fetcher(t, nil).Gather(t.Context(), authority, revocation.Data{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.server.SetMode(demopki.OCSP, demopki.Down)
+	end := h.pki.Timestamps.Chain()[0].NotAfter
+	h.set(end.Add(-24 * time.Hour))
+	if _, err := h.fetcher(t, nil).Gather(t.Context(), authority, stored); err == nil {
+		t.Error("the day before its end an old answer was taken for a current one")
+	}
+	h.set(end.Add(24 * time.Hour))
+	data, err := h.fetcher(t, nil).Gather(t.Context(), authority, stored)
+	if err != nil || len(data.OCSPs) == 0 {
+		t.Errorf("after its end: %d responses, %v", len(data.OCSPs), err)
+	}
+	if _, err := h.fetcher(t, nil).Gather(t.Context(), authority, revocation.Data{}); err == nil {
+		t.Error("proven by nothing")
+	}
+	h.server.SetMode(demopki.OCSP, demopki.Honest)
+	if _, err := h.fetcher(t, nil).Gather(t.Context(), authority, stored); err != nil {
+		t.Errorf("responders that tell nothing about what has ended: %v", err)
+	}
+}
