@@ -1,7 +1,9 @@
 package reply
 
 import (
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 // What is made to be slow is not.
 func TestHostile(t *testing.T) {
 	border := `<div style="border-top:solid"><table style="border-top:solid">`
+	runtime.LockOSThread() // its processor time is measured: others may be busy meanwhile
+	defer runtime.UnlockOSThread()
 	sheet := "<style>" + strings.Repeat(".a .b:hover > p.c{display:none}", 500) + "</style>"
 	for name, in := range map[string]Input{
 		"blank lines":     {Text: "APPROVE\n" + strings.Repeat("---- x ----\n\n\n", 600)},
@@ -29,14 +33,25 @@ func TestHostile(t *testing.T) {
 		"long letter":     {Text: "APPROVE\n" + strings.Repeat("a x c ", 9000), Sent: strings.Repeat("a b c d ", 100000)},
 	} {
 		in.From, in.Dates = mailflow.Address{Name: "a", Addr: "a@b"}, []time.Time{time.Unix(1e9, 0)}
-		start := time.Now()
+		before := worked(t)
 		a := Read(in)
 		Lines(in)
-		if d := time.Since(start); d > 10*time.Second {
-			t.Errorf("%s: took %v", name, d)
+		if d := worked(t) - before; d > 10*time.Second {
+			t.Errorf("%s: took %v of processor time", name, d)
 		}
 		if obeyed(a.Command) {
 			t.Errorf("%s: %s is obeyed", name, a.Command)
 		}
 	}
+}
+
+// worked is the processor time that this thread has taken so far.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	const thread = 1 // RUSAGE_THREAD
+	var u syscall.Rusage
+	if err := syscall.Getrusage(thread, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
