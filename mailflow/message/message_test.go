@@ -314,7 +314,7 @@ func TestLimits(t *testing.T) {
 		if le, ok := errors.AsType[*LimitError](err); !ok || le.What != what {
 			t.Errorf("%s: %v", what, err)
 		}
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%s: took %v", what, d)
 		}
 	}

@@ -235,7 +235,7 @@ func TestHugeKeysAreLeftOut(t *testing.T) {
 	if _, err := Build(Request{Leaf: huge("leaf", forSigning), Roots: certs(root), At: now}); err == nil {
 		t.Error("a leaf with a huge key has a path")
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
 }

@@ -55,7 +55,7 @@ func TestGuard(t *testing.T) {
 		if c.want == nil && err != nil || !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("%s: took %v", name, took)
 		}
 		if _, err := Parse(c.in); err == nil {

@@ -82,7 +82,7 @@ func TestHugeKey(t *testing.T) {
 	if err := VerifySignature(pub, b.BytesOrPanic(), nil, make([]byte, pub.Size())); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
