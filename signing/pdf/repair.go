@@ -37,7 +37,7 @@ func Repair(w io.Writer, r io.ReaderAt, size int64) (Repaired, error) {
 	s := &salvage{f: &File{r: r, size: size}, found: map[uint32]found{}, numbers: map[uint32][]int64{}}
 	// Each object may be read several times, through a window larger than itself.
 	s.f.work = -64 * size
-	for _, step := range []func() error{s.header, s.collectNumbers, s.scan, s.unpack, s.findRoot, s.reach} {
+	for _, step := range []func() error{s.header, s.collectNumbers, s.scan, s.unpack, s.findRoot, s.reach, s.compare} {
 		if err := step(); err != nil {
 			return Repaired{}, err
 		}
@@ -49,6 +49,7 @@ func Repair(w io.Writer, r io.ReaderAt, size int64) (Repaired, error) {
 
 const (
 	maxJunk     = 64 << 10 // bytes before the header
+	firstWindow = 4 << 10
 	scanWindow  = 256 << 10
 	maxSalvaged = 1_000_000 // objects
 )
@@ -75,6 +76,7 @@ type salvage struct {
 	packs    map[uint32]found   // object streams, once all is scanned
 	trailers []Value
 	last     int64 // end of the last object
+	endless  int64 // no stream ends behind this offset; 0: not known
 	tail     bool  // an end mark or trailer stands behind the last object
 	root     Ref
 	info     Value
@@ -100,10 +102,11 @@ func (s *salvage) header() error {
 }
 
 // marks calls visit for each place from offset from on where the word stands; visit
-// returns the offset to go on from.
+// returns the offset to go on from. The word is mostly near.
 func (s *salvage) marks(from int64, word string, visit func(at int64) (int64, error)) error {
-	for off := from; off < s.f.size; {
-		b, eof, err := s.f.window(off, scanWindow)
+	reach := firstWindow
+	for off := from; off < s.f.size; reach = min(4*reach, scanWindow) {
+		b, eof, err := s.f.window(off, reach)
 		if err != nil {
 			return err
 		}
@@ -203,7 +206,7 @@ func (s *salvage) scan() error {
 			return 0, err
 		}
 		end, err := s.define(start, ref)
-		s.last = max(s.last, end)
+		s.last = max(start, end) // what stands between is not read again
 		return end, err
 	})
 	if err != nil {
@@ -233,8 +236,10 @@ func (s *salvage) between(from, to int64) error {
 				break
 			}
 			i += j + len("trailer")
-			s.trailer(off + int64(i))
 			s.tail = true
+			if !s.inComment(off + int64(i)) {
+				s.trailer(off + int64(i))
+			}
 		}
 		if off += int64(len(b)); off < to {
 			off -= int64(len("/ByteRange")) // a word may lie across the border
@@ -317,6 +322,9 @@ func hasKey(v Value, key string, depth int) bool {
 // length it claims counts if endstream follows there; else the data end at the first endstream
 // that endobj follows. The length -1 says that there is none.
 func (s *salvage) extent(o Object) (length, end int64, err error) {
+	if s.endless > 0 && o.data >= s.endless {
+		return -1, 0, nil
+	}
 	var claims []int64
 	switch v := o.Value.Get("Length"); v.kind {
 	case Int:
@@ -341,6 +349,9 @@ func (s *salvage) extent(o Object) (length, end int64, err error) {
 		length, end = at-o.data, e
 		return s.f.size, nil
 	})
+	if err == nil && length < 0 {
+		s.endless = o.data
+	}
 	if err != nil || length <= 0 {
 		return length, end, err
 	}

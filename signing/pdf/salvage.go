@@ -48,16 +48,20 @@ func (s *salvage) pack(num uint32) (*objectStream, error) {
 	return stm, nil
 }
 
-// findRoot takes the catalog from the last trailer that names one, else the only
-// catalog there is.
+// findRoot takes the catalog that all trailers name, as far as they name one, else the
+// only catalog there is.
 func (s *salvage) findRoot() error {
 	for _, t := range slices.Backward(s.trailers) {
 		if !t.Get("Encrypt").IsNull() {
 			return refuse(ReasonEncrypted, "it is encrypted, and broken")
 		}
 		root, ok := t.Get("Root").Ref()
-		if s.root == (Ref{}) && ok && s.isCatalog(root.Num) {
+		switch {
+		case !ok || !s.isCatalog(root.Num):
+		case s.root == (Ref{}):
 			s.root, s.info, s.id = root, t.Get("Info"), t.Get("ID")
+		case s.root != root:
+			return broken("its trailers name two catalogs, objects %d and %d", root.Num, s.root.Num)
 		}
 	}
 	if s.root != (Ref{}) {

@@ -57,14 +57,11 @@ func (f *File) CheckStructure() error {
 
 // checkHead looks whether an object starts at its place.
 func (f *File) checkHead(ref Ref, offset int64) error {
-	b, eof, err := f.window(offset, 48)
+	b, eof, err := f.window(offset, headBytes)
 	if err != nil {
 		return err
 	}
-	p := newParser(b, eof)
-	num, err1 := p.unsigned(maxObjectNumber)
-	gen, err2 := p.unsigned(65535)
-	if err1 != nil || err2 != nil || num != int64(ref.Num) || gen != int64(ref.Gen) || p.keyword("obj") != nil {
+	if !isHead(newParser(b, eof), ref) {
 		return misplaced(ref, offset)
 	}
 	// For its references; what the object is like does not matter.
@@ -73,6 +70,22 @@ func (f *File) checkHead(ref Ref, offset int64) error {
 		return nil
 	}
 	return err
+}
+
+// headBytes is more than "12 0 obj" takes.
+const headBytes = 48
+
+// isHead reads "12 0 obj".
+func isHead(p *parser, ref Ref) bool {
+	num, err1 := p.unsigned(maxObjectNumber)
+	gen, err2 := p.unsigned(65535)
+	return err1 == nil && err2 == nil && num == int64(ref.Num) && gen == int64(ref.Gen) && p.keyword("obj") == nil
+}
+
+// headAt reports whether the object starts at an offset, which may be none of the file.
+func (f *File) headAt(ref Ref, offset int64) bool {
+	b, eof, err := f.window(offset, headBytes)
+	return err == nil && isHead(newParser(b, eof), ref)
 }
 
 func misplaced(ref Ref, offset int64) error {
