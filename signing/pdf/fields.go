@@ -187,7 +187,7 @@ func (w *formWalk) root(ref Ref) error {
 	}
 	if v := obj.Value; v.kind == Dict && v.Get("T").IsNull() {
 		if v.Get("Kids").IsNull() {
-			return nil
+			return w.noSignature(obj)
 		}
 		return broken("form field %d has no name", obj.Ref.Num)
 	}
@@ -195,6 +195,21 @@ func (w *formWalk) root(ref Ref) error {
 		return err
 	}
 	return w.field(node{obj: obj})
+}
+
+// noSignature refuses a signature where only some readers find it: in a widget without a
+// name of its own, or in a field above others, from which they inherit it. What it
+// locks could not be kept.
+func (w *formWalk) noSignature(o Object) error {
+	v := o.Value.Get("V")
+	if v.kind != Reference && v.kind != Dict {
+		return nil
+	}
+	v, err := w.f.Resolve(v)
+	if err == nil && v.kind == Dict && v.isSignature() {
+		err = refuse(ReasonSignature, "object %d holds one, and is no field with a name", o.Ref.Num)
+	}
+	return err
 }
 
 // direct handles an entry of /Fields that should be an object of its own (Table 224).
@@ -259,10 +274,16 @@ func (w *formWalk) field(n node) error {
 		if err != nil {
 			return err
 		}
-		if obj.Value.Get("T").IsNull() {
-			continue // a widget of this field
+		if obj.Value.Get("T").IsNull() { // a widget of this field
+			if err := w.noSignature(obj); err != nil {
+				return err
+			}
+			continue
 		}
 		if terminal {
+			if err := w.noSignature(n.obj); err != nil {
+				return err
+			}
 			terminal, n.obj.Value = false, Value{} // only the way down counts from here
 		}
 		if err := w.field(node{obj: obj, name: n.name, typ: n.typ, depth: n.depth + 1}); err != nil {

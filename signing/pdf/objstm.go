@@ -41,6 +41,9 @@ func (f *File) packedObject(ref Ref, e entry, skim bool) (Object, error) {
 	if err := f.parsed(p, len(v.raw)); err != nil {
 		return Object{}, err
 	}
+	if v.kind == Reference { // 7.5.7
+		return Object{}, broken("object %d in object stream %d is nothing but a reference", ref.Num, s.num)
+	}
 	return Object{Ref: ref, Value: v, base: -1}, nil
 }
 

@@ -104,6 +104,8 @@ func (f *File) checkObject(ref Ref, offset int64) error {
 		return f.at(offset, err)
 	case o.Ref != ref:
 		return misplaced(ref, offset)
+	case o.Value.kind == Reference:
+		return broken("object %d is nothing but a reference to another one, which not all readers follow", ref.Num)
 	case o.Stream:
 		return f.checkStreamEnd(o)
 	}

@@ -298,6 +298,9 @@ func (s *section) row(b []byte) (entry, error) {
 	if s.w[0] == 0 {
 		v[0] = 1
 	}
+	if v[0] == 1 && v[1] >= 1<<62 || (v[0] == 1 || v[0] == 2) && v[2] >= 1<<31 {
+		return entry{}, broken("a cross-reference stream with an entry that no file is large enough for")
+	}
 	e := entry{offset: int64(v[1] & (1<<62 - 1)), gen: int64(v[2] & (1<<31 - 1))}
 	switch v[0] {
 	case 0:
