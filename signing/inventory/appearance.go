@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"bytes"
+	"encoding/hex"
 	"strings"
 
 	"countersign/signing/pdf"
@@ -22,7 +24,11 @@ func operators(b []byte, visit func(op string, strs []string)) bool {
 			}
 			strs, i = append(strs, s), i+n
 		case c == '<' && i+1 < len(b) && b[i+1] != '<':
-			return false // hexadecimal: glyph numbers, most of the time
+			s, n, ok := hexadecimal(b[i:])
+			if !ok {
+				return false
+			}
+			strs, i = append(strs, s), i+n
 		case c == '%':
 			for i < len(b) && b[i] != '\n' && b[i] != '\r' {
 				i++
@@ -80,6 +86,24 @@ func literal(b []byte) (s string, n int, ok bool) {
 		}
 	}
 	return "", 0, false
+}
+
+// hexadecimal reads a hexadecimal string of plain ASCII. Others are glyph numbers, most
+// of the time.
+func hexadecimal(b []byte) (s string, n int, ok bool) {
+	end := bytes.IndexByte(b, '>')
+	if end < 0 {
+		return "", 0, false
+	}
+	digits := bytes.Join(bytes.Fields(b[1:end]), nil)
+	if len(digits)%2 == 1 {
+		digits = append(digits, '0')
+	}
+	text := make([]byte, len(digits)/2)
+	if _, err := hex.Decode(text, digits); err != nil || !ascii(string(text)) {
+		return "", 0, false
+	}
+	return string(text), end + 1, true
 }
 
 // draws reports whether an appearance shows anything, as far as can be told.

@@ -13,7 +13,9 @@ type node struct {
 	text  string // the name, as people see it
 	typ   string
 	value pdf.Value
-	flags int64
+	// options are those of a choice field.
+	options pdf.Value
+	flags   int64
 	// formatted says that a script makes the field's look out of its value.
 	formatted bool
 	depth     int
@@ -94,6 +96,9 @@ func (w *walker) inherit(d pdf.Value, n node, p *place) node {
 	if v := w.resolve(d.Get("V"), *p); !v.IsNull() {
 		n.value = v
 	}
+	if opt := w.resolve(d.Get("Opt"), *p); !opt.IsNull() {
+		n.options = opt
+	}
 	if f, ok := w.resolve(d.Get("Ff"), *p).Int(); ok {
 		n.flags = f
 	}
@@ -117,6 +122,7 @@ func (w *walker) inherit(d pdf.Value, n node, p *place) node {
 const (
 	flagPassword   = 1 << 13
 	flagPushbutton = 1 << 16
+	flagCombo      = 1 << 17
 )
 
 // widget compares what a field shows with what it says (12.7.4.3).
@@ -124,18 +130,43 @@ func (w *walker) widget(d pdf.Value, n node, p place) {
 	normal := w.resolveObject(w.resolve(d.Get("AP"), p).Get("N"), p)
 	switch n.typ {
 	case "Sig":
-		if n.value.IsNull() && normal.Stream && w.draws(normal) {
+		if shown := w.state(d, normal, p); n.value.IsNull() && shown.Stream && w.draws(shown) {
 			w.found(PreparedAppearance, p, "a signature field that is not signed but shows something already")
 		}
 	case "Tx":
-		if normal.Stream && n.flags&flagPassword == 0 && !n.formatted {
-			w.text(normal, n, p)
+		if shown := w.state(d, normal, p); shown.Stream && n.flags&flagPassword == 0 && !n.formatted {
+			w.text(shown, n, p)
+		}
+	case "Ch":
+		if shown := w.state(d, normal, p); shown.Stream && n.flags&flagCombo != 0 && !n.formatted {
+			n.value = w.chosen(n, p)
+			w.text(shown, n, p)
 		}
 	case "Btn":
 		if n.flags&flagPushbutton == 0 && normal.Value.Kind() == pdf.Dict && !normal.Stream {
 			w.button(d, normal.Value, n, p)
 		}
 	}
+}
+
+// state returns what is shown of an appearance that has states, as buttons have (12.5.5).
+func (w *walker) state(d pdf.Value, normal pdf.Object, p place) pdf.Object {
+	if normal.Stream || normal.Value.Kind() != pdf.Dict {
+		return normal
+	}
+	return w.resolveObject(normal.Value.Get(w.resolve(d.Get("AS"), p).Name()), p)
+}
+
+// chosen returns the text that a choice field shows for its value: the second one of a
+// pair in /Opt (Table 233).
+func (w *walker) chosen(n node, p place) pdf.Value {
+	for _, it := range n.options.Items() {
+		pair := w.resolve(it, p).Items()
+		if len(pair) == 2 && w.resolve(pair[0], p).Text() == n.value.Text() {
+			return w.resolve(pair[1], p)
+		}
+	}
+	return n.value
 }
 
 // button compares the state that a check box or radio button shows with its value.

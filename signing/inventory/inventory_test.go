@@ -64,6 +64,10 @@ var cases = []struct {
 	{"layer switch", paper{catalog: "/OpenAction << /S /SetOCGState /State [] >>"}, []string{"hidden-content: an action that shows"}},
 	{"alternate image", paper{page: "/X << /A 10 0 R >>", more: map[int]string{10: stream("/Subtype /Image /Alternates []", "")}}, []string{"hidden-content: an image in whose place"}},
 	{"prepared signature", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Sig /T (S) /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "BT (Ann) Tj ET")}}, []string{"prepared-appearance: a signature field that is not signed but shows something already (field “S”)"}},
+	{"prepared signature with states", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Sig /T (S) /AS /X /AP << /N << /X 11 0 R >> >> >>", 11: stream("/Subtype /Form", "BT (Ann) Tj ET")}}, []string{"prepared-appearance: a signature field that is not signed but shows something already (field “S”)"}},
+	{"text in hexadecimal", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (T) /V (100) /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "BT <3939 39> Tj ET")}}, []string{"prepared-appearance: a field that shows another text than its value (field “T”)"}},
+	{"choice", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Ch /Ff 131072 /Opt [(100) (999)] /T (T) /V (100) /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "BT (999) Tj ET")}}, []string{"prepared-appearance: a field that shows another text than its value (field “T”)"}},
+	{"script behind another generation", paper{catalog: "/A 10 1 R /OpenAction 10 0 R", more: map[int]string{10: js}}, []string{"javascript: a script that runs when"}},
 	{"text without value", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (T) /AP << /N 11 0 R >> >>", 11: flate("/Subtype /Form", []byte("/Tx BMC BT (1 000) Tj ET EMC"))}}, []string{"prepared-appearance: a field without a value that shows a text (field “T”)"}},
 	{"inherited type", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< /T (A) /FT /Tx /V (one) /Kids [12 0 R] >>", 12: "<< /T (B) /Parent 10 0 R /Kids [13 0 R] >>", 13: "<< " + widget + "/Parent 12 0 R /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "BT (two) Tj ET")}}, []string{"prepared-appearance: a field that shows another text than its value (field “A.B”)"}},
 	{"ticked box", paper{catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Btn /T (B) /AS /Yes /AP << /N << /Yes 11 0 R >> >> >>", 11: stream("/Subtype /Form", "")}}, []string{"prepared-appearance: a box that shows as ticked"}},
@@ -116,6 +120,7 @@ func TestClean(t *testing.T) {
 	for name, p := range map[string]paper{
 		"plain":    {},
 		"goto":     {catalog: "/OpenAction << /S /GoTo /D [3 0 R /Fit] >> /PageLabels << /Nums [0 << /S /D >>] >>"},
+		"choice":   {catalog: form("10 0 R"), page: "/Annots [10 0 R]", more: map[int]string{10: "<< " + widget + "/F 4 /FT /Ch /Ff 131072 /Opt [[(de) (Germany)] [(fr) (France)]] /T (T) /V (de) /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "BT <4765726d616e79> Tj ET")}},
 		"layer":    {catalog: "/OCProperties << /OCGs [10 0 R] /D << /ON [10 0 R] /Order [10 0 R] >> >>", more: map[int]string{10: "<< /Type /OCG /Name (x) /Usage << /Print << /PrintState /OFF >> >> >>"}},
 		"field":    {catalog: form("10 0 R"), page: "/Annots [10 0 R]", more: map[int]string{10: "<< " + widget + "/F 4 /FT /Tx /T (T) /V (one \\(two\\)\\nthree) /AP << /N 11 0 R >> >>", 11: filled}},
 		"empty":    {catalog: form("10 0 R"), more: map[int]string{10: "<< " + widget + "/FT /Tx /T (T) /AP << /N 11 0 R >> >>", 11: stream("/Subtype /Form", "/Tx BMC EMC")}},

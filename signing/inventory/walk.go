@@ -83,10 +83,11 @@ type walker struct {
 	err     error // of the underlying reader
 }
 
-// mark notes an object as seen and reports whether it is new.
+// mark notes an object as seen and reports whether it is new. A reference with another
+// generation leads nowhere and must not hide the object from the others.
 func (w *walker) mark(ref pdf.Ref) bool {
 	i, bit := ref.Num/64, uint64(1)<<(ref.Num%64)
-	if int(i) >= len(w.seen) || w.seen[i]&bit != 0 {
+	if int(i) >= len(w.seen) || w.seen[i]&bit != 0 || !w.f.Has(ref) {
 		return false
 	}
 	w.seen[i] |= bit

@@ -25,6 +25,12 @@ func (f *File) OpenStream(o Object) (io.Reader, error) {
 	return f.decoder(o, f.size)
 }
 
+// Has reports whether a reference leads to an object, which may be unreadable.
+func (f *File) Has(ref Ref) bool {
+	e, err := f.lookup(ref.Num)
+	return err != nil || e.kind == inFile && e.gen == int64(ref.Gen) || e.kind == inStream && ref.Gen == 0
+}
+
 // InUse calls visit with the number of each object that the newest cross-reference
 // sections call used, in order, but for object streams and cross-reference streams.
 func (f *File) InUse(visit func(num uint32)) error {
