@@ -25,7 +25,7 @@ type extendCmd struct {
 
 // Run adds to a signed file what proves its signatures for long.
 func (c *extendCmd) Run(ctx context.Context, t terminal) error {
-	if err := checkOut(c.In, c.Out); err != nil {
+	if err := checkPaths(c.In, c.Out); err != nil {
 		return err
 	}
 	if c.Level != "B-LT" && len(c.TSA) == 0 {

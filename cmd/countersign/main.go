@@ -71,10 +71,14 @@ func run(args []string, out, errOut io.Writer) (code int) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	k.BindTo(ctx, (*context.Context)(nil))
 	err = k.Run(terminal{out, errOut})
 	if err == nil {
 		return exitYes
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", err)
 	}
 	fmt.Fprintln(errOut, "countersign:", err)
 	if errors.As(err, new(noError)) {

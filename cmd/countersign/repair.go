@@ -43,7 +43,11 @@ func (f repairFlags) rebuild(in string, warn io.Writer) (string, error) {
 	if err := writeRebuilt(f.Repair, file, st.Size()); err != nil {
 		return "", refusal(fmt.Errorf("rebuilding %s: %w", in, err))
 	}
-	fmt.Fprintf(warn, "countersign: %s: %v: rebuilt as %s, which is what is signed\n", in, why, f.Repair)
+	what := why.Error()
+	if r, ok := errors.AsType[*pdf.RefusedError](why); ok {
+		what = "it is broken: " + r.Detail // without the advice, which was followed
+	}
+	fmt.Fprintf(warn, "countersign: %s: %s: rebuilt as %s, which is what is signed\n", in, what, f.Repair)
 	return f.Repair, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -36,7 +35,7 @@ type signCmd struct {
 	Certify certifyLevel `help:"Certify the document: afterwards only form filling and further signatures are allowed (P=2, the default), or nothing (--certify=1), or annotations, too (--certify=3). It must be the first signature."`
 	Field   string       `help:"Fill this empty signature field of the document instead of adding one." placeholder:"NAME"`
 	Reason  string       `help:"Reason stated in the signature."`
-	Signer  []string     `help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
+	Signer  []string     `sep:"none" help:"With --demo: sign for these people too, in order, each with a one-use key: 'Name <address>'. The fields of all are made first." placeholder:"PERSON"`
 	Root    string       `help:"With --demo: write the demo root certificate here (PEM), to verify against." placeholder:"FILE"`
 	placeFlags
 	evidenceFlags
@@ -47,14 +46,19 @@ type signCmd struct {
 }
 
 // Run signs one file.
-func (c *signCmd) Run(ctx context.Context, t terminal) error {
-	if err := checkOut(c.In, c.Out); err != nil {
+func (c *signCmd) Run(ctx context.Context, t terminal) (err error) {
+	if err := c.checkFiles(); err != nil {
 		return err
 	}
-	var err error
-	if c.In, err = c.rebuild(c.In, t.err); err != nil {
+	given := c.In
+	if c.In, err = c.rebuild(given, t.err); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil && c.In != given { // so that the same command can be given again
+			err = errors.Join(err, os.Remove(c.In))
+		}
+	}()
 	look := c.inspect(ctx, c.In, t.err)
 	defer look.end()
 	j, stop, err := c.open(ctx)
@@ -65,9 +69,12 @@ func (c *signCmd) Run(ctx context.Context, t terminal) error {
 	j.inspected = look.wait
 	res, err := j.run(ctx, c.In, c.Out)
 	if err != nil {
-		return refusal(fmt.Errorf("signing %s: %w", c.In, c.hint(err)))
+		return refusal(fmt.Errorf("signing %s: %w", given, c.hint(err)))
 	}
 	fmt.Fprintf(t.out, "%s: %d signature(s) added, level %s, SHA-256 %s\n", c.Out, len(j.steps), j.level, res.SHA256)
+	if !j.lasts.IsZero() {
+		fmt.Fprintf(t.out, "%s: run countersign extend on it before %s, when the timestamp's certificate ends\n", c.Out, day(j.lasts))
+	}
 	return nil
 }
 
@@ -82,6 +89,7 @@ type signJob struct {
 	font   *stamp.Font     // of visible signatures; nil: the built-in one
 	// inspected waits for the inspection of the document.
 	inspected func() error
+	lasts     time.Time // end of the document timestamp's certificate (B-LTA)
 }
 
 type signStep struct {
@@ -244,6 +252,9 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 			return res, err
 		}
 		current, res = next, e.Result
+		if e.x.Timestamped() {
+			j.lasts = e.token.Signer.NotAfter
+		}
 	}
 	return res, publish(current, out)
 }
@@ -265,45 +276,6 @@ func (j *signJob) checkLocks(r0 string, fields []string) error {
 		return nil
 	}
 	return withFile(r0, func(f io.ReaderAt, size int64) error { return signing.CheckTimestamp(f, size, fields) })
-}
-
-// checkOut refuses, before anything is signed, an output that a rename would destroy
-// for good: the input, a directory, a device, a link.
-func checkOut(in, out string) error {
-	st, err := os.Lstat(out)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file; give the path of a new file", out)
-	}
-	if base, err := os.Stat(in); err == nil && os.SameFile(base, st) {
-		return fmt.Errorf("%s is the input itself; give the path of another file", out)
-	}
-	return nil
-}
-
-// publish moves a finished file to its place so that it survives a power cut.
-func publish(from, to string) error {
-	if err := fsync(from); err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return fsync(filepath.Dir(to))
-}
-
-// fsync writes a file or directory through to the disk.
-func fsync(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 func (j *signJob) prepare(in, out string) (names []string, err error) {
