@@ -16,7 +16,7 @@ import (
 // A gatherer lets an evidence fetcher gather for the engine.
 type gatherer struct{ fetcher *evidence.Fetcher }
 
-// newGatherer asks our own signing CA, if there is one, for its revocation list, and the
+// newGatherer asks our own signing CA, if there is one, about its certificates, and the
 // addresses that certificates name for all else.
 func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 	o := evidence.FetcherOptions{Allow: cfg.Evidence.Allow}
@@ -28,7 +28,7 @@ func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 		o.Roots = roots
 	}
 	if issuer != nil {
-		o.Sources = []evidence.Source{issuer.revocationList}
+		o.Sources = []evidence.Source{issuer.prove}
 	}
 	f, err := evidence.NewFetcher(o)
 	if err != nil {
@@ -37,17 +37,12 @@ func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 	return gatherer{f}, nil
 }
 
-// revocationList is an evidence.Source: it proves the one-use certificates of our own CA
-// with a list made now.
-func (i *caIssuer) revocationList(ctx context.Context, cert, _ *x509.Certificate, _ time.Time) (revocation.Data, error) {
+// prove is an evidence.Source: our own CA tells of its one-use certificates.
+func (i *caIssuer) prove(ctx context.Context, cert, _ *x509.Certificate, _ time.Time) (revocation.Data, error) {
 	if !i.ca.Issued(cert) {
 		return revocation.Data{}, nil
 	}
-	der, err := i.ca.CRL(ctx, time.Now(), nil)
-	if err != nil {
-		return revocation.Data{}, fmt.Errorf("the revocation list of our own signing CA: %w", err)
-	}
-	return revocation.Data{CRLs: [][]byte{der}}, nil
+	return i.ca.Prove(ctx, cert, time.Now())
 }
 
 // Gather implements engine.Evidence.

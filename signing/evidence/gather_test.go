@@ -44,8 +44,8 @@ func TestGatherForATimestamp(t *testing.T) {
 	}
 }
 
-// One-use certificates are exempt by their own words; a list of their CA is taken along
-// if a local source has one, and obeyed.
+// One-use certificates are exempt by their own words; what their CA tells is taken along if
+// it is a local source, at once and when it is stored, and obeyed.
 func TestTheOwnSigningCAAsSource(t *testing.T) {
 	h := newHouse(t, demopki.Options{})
 	authority, err := ca.New(ca.Options{Key: h.pki.CA})
@@ -56,27 +56,42 @@ func TestTheOwnSigningCAAsSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := h.fetcher(t, nil).Gather(t.Context(), subject(now, key.Chain()...), revocation.Data{})
+	gather := func(f *Fetcher, known revocation.Data) (revocation.Data, error) {
+		return f.Gather(t.Context(), subject(now, key.Chain()...), known)
+	}
+	alone := h.fetcher(t, nil)
+	data, err := gather(alone, revocation.Data{})
 	if err != nil || len(data.OCSPs) != 1 || len(data.CRLs) != 0 {
 		t.Errorf("without a source: %d OCSP responses, %d lists, %v", len(data.OCSPs), len(data.CRLs), err)
 	}
-	var voided []ca.Voided
+	tell := authority.Prove
 	f := h.fetcher(t, func(o *FetcherOptions) {
 		o.Sources = []Source{func(ctx context.Context, c, _ *x509.Certificate, _ time.Time) (revocation.Data, error) {
 			if !authority.Issued(c) {
 				return revocation.Data{}, nil
 			}
-			list, err := authority.CRL(ctx, h.now(), voided)
-			return revocation.Data{CRLs: [][]byte{list}}, err
+			return tell(ctx, c, h.now())
 		}}
 	})
-	data, err = f.Gather(t.Context(), subject(now, key.Chain()...), revocation.Data{})
-	if err != nil || len(data.OCSPs) != 1 || len(data.CRLs) != 1 {
+	data, err = gather(f, revocation.Data{})
+	if err != nil || len(data.OCSPs) != 2 || len(data.CRLs) != 1 {
 		t.Errorf("with a source: %d OCSP responses, %d lists, %v", len(data.OCSPs), len(data.CRLs), err)
 	}
-	voided = []ca.Voided{{Serial: key.Chain()[0].SerialNumber, At: now}}
-	if _, err := f.Gather(t.Context(), subject(now, key.Chain()...), revocation.Data{}); !errors.Is(err, ErrRevoked) {
-		t.Errorf("voided: %v", err)
+	data, err = gather(alone, data)
+	if err != nil || len(data.OCSPs) != 2 || len(data.CRLs) != 1 {
+		t.Errorf("stored: %d OCSP responses, %d lists, %v", len(data.OCSPs), len(data.CRLs), err)
+	}
+	h.server.Revoke(key.Chain()[0], now, 0)
+	tell = func(context.Context, *x509.Certificate, time.Time) (revocation.Data, error) {
+		query, err := revocation.RequestOCSP(key.Chain()[0], key.Chain()[1], nil)
+		if err != nil {
+			return revocation.Data{}, err
+		}
+		der, err := alone.get(t.Context(), queryOf(h.pki.URL()+"/ocsp", query))
+		return revocation.Data{OCSPs: [][]byte{der}}, err
+	}
+	if _, err := gather(f, revocation.Data{}); !errors.Is(err, ErrRevoked) {
+		t.Errorf("revoked: %v", err)
 	}
 }
 

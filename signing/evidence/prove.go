@@ -19,6 +19,7 @@ import (
 type proof struct {
 	ocsp, crl []byte // one of them
 	answer    revocation.Answer
+	also      *proof // a list that is at hand beside the OCSP response
 	older     *proof // a stored one that has run out, and is wanted still
 }
 
@@ -32,8 +33,10 @@ func (p proof) addTo(d *revocation.Data) {
 	if r := p.answer.Responder; r != nil {
 		d.Add(revocation.Data{Certs: [][]byte{r.Raw}})
 	}
-	if p.older != nil {
-		p.older.addTo(d)
+	for _, more := range []*proof{p.also, p.older} {
+		if more != nil {
+			more.addTo(d)
+		}
 	}
 }
 
@@ -109,7 +112,7 @@ func (f *Fetcher) find(ctx context.Context, use revocation.Use, known revocation
 	use.Now = f.opts.Now()
 	n := &finder{f: f, use: use}
 	use.Stored = true
-	old, err := n.among(known, use)
+	old, err := n.both(known, use)
 	if err != nil || old != nil && !n.ranOut(old) {
 		return deref(old), err
 	}
@@ -141,7 +144,7 @@ func (n *finder) elsewhere(ctx context.Context) (*proof, error) {
 			n.bad = append(n.bad, fmt.Errorf("local source: %w", err))
 			continue
 		}
-		if p, err := n.among(data, n.use); p != nil || err != nil {
+		if p, err := n.both(data, n.use); p != nil || err != nil {
 			return p, err
 		}
 	}
@@ -169,6 +172,17 @@ func (n *finder) failure() error {
 		return errors.New("it names no OCSP responder or revocation list that can be fetched over http, and none is at hand")
 	}
 	return errors.Join(n.bad...)
+}
+
+// both takes an OCSP response and a list, if both are at hand: whoever put them there did so
+// as some validators heed only the one or the other, as keys/ca tells.
+func (n *finder) both(data revocation.Data, use revocation.Use) (*proof, error) {
+	p, err := n.among(data, use)
+	if p == nil || p.ocsp == nil || err != nil {
+		return p, err
+	}
+	p.also, err = n.among(revocation.Data{CRLs: data.CRLs}, use)
+	return p, err
 }
 
 // among tries data at hand. Only bad news comes back as an error.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"countersign/signing"
 	"countersign/signing/demopki"
 	"countersign/signing/evidence"
+	"countersign/signing/keys/ca"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 	"countersign/signing/revocation"
@@ -33,6 +35,7 @@ type world struct {
 	client  *evidence.Client
 	fetcher *evidence.Fetcher
 	keys    map[string]*demopki.Identity
+	oneUse  *ca.CA // issues as the daemon does: no service is named
 }
 
 // newWorld makes authorities that are as old as the world. The key of the organisation's
@@ -50,10 +53,12 @@ func newWorld(t testing.TB, clock func() time.Time, kind demopki.Algorithm) *wor
 	listener.Start()
 	t.Cleanup(listener.Close)
 	w.tsa = url + "/tsa"
+	w.oneUse, err = ca.New(ca.Options{Key: w.pki.CA, IssuerURLs: w.pki.URLsOf(w.pki.CA).Issuer})
+	check(t, err)
 	w.client, err = evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: w.tsa}}, Now: clock})
 	check(t, err)
 	w.fetcher, err = evidence.NewFetcher(evidence.FetcherOptions{
-		Roots: []*x509.Certificate{w.root()}, Allow: []string{"127.0.0.1"}, Now: clock,
+		Roots: []*x509.Certificate{w.root()}, Allow: []string{"127.0.0.1"}, Now: clock, Sources: []evidence.Source{w.own},
 	})
 	check(t, err)
 	return w
@@ -64,9 +69,29 @@ func (w *world) root() *x509.Certificate {
 	return chain[len(chain)-1]
 }
 
-// key issues a certificate for a key of a kind, once.
+// own is an evidence.Source like the daemon's: the CA of one-use certificates, which name
+// no service, tells of them now.
+func (w *world) own(ctx context.Context, cert, _ *x509.Certificate, _ time.Time) (revocation.Data, error) {
+	if len(cert.OCSPServer)+len(cert.CRLDistributionPoints) > 0 || !w.oneUse.Issued(cert) {
+		return revocation.Data{}, nil
+	}
+	return w.oneUse.Prove(ctx, cert, w.clock())
+}
+
+// issue makes a one-use key, whose certificate lasts a day.
+func (w *world) issue(t testing.TB, name string) signing.Key {
+	t.Helper()
+	key, err := w.oneUse.Issue(context.Background(), ca.Subject{Name: name, Address: "signer@example.org", RequestID: "r1"}, w.clock(), rand.Reader)
+	check(t, err)
+	return key
+}
+
+// key issues a certificate for a key of a kind, once; for the kind oneUse, for each call.
 func (w *world) key(t testing.TB, kind demopki.Algorithm) signing.Key {
 	t.Helper()
+	if kind == oneUse {
+		return w.issue(t, "Ann Archer")
+	}
 	k := w.keys[string(kind)]
 	if k == nil {
 		var err error

@@ -34,6 +34,9 @@ func fileCount(t testing.TB, everyday int) int {
 	return n
 }
 
+// oneUse stands for the key of a signer by the daemon: P-256, with a certificate for a day.
+const oneUse demopki.Algorithm = "one-use"
+
 // A keyKind is a kind of key and how it signs.
 type keyKind struct {
 	algorithm demopki.Algorithm
@@ -63,7 +66,7 @@ func (c combination) String() string {
 }
 
 var (
-	kinds  = []keyKind{{demopki.P256, false}, {demopki.RSA2048, false}, {demopki.RSA3072, false}, {demopki.RSA3072, true}, {demopki.P384, false}, {demopki.Ed25519, false}}
+	kinds  = []keyKind{{oneUse, false}, {demopki.P256, false}, {demopki.RSA2048, false}, {demopki.RSA3072, false}, {demopki.RSA3072, true}, {demopki.P384, false}, {demopki.Ed25519, false}}
 	levels = []string{"B-B", "B-T", "B-LT", "B-LTA"}
 )
 
@@ -148,7 +151,7 @@ func TestChain(t *testing.T) {
 				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 			check(t, err)
 			var want []wanted
-			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.RSA2048, demopki.P384} {
+			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.RSA2048, oneUse} {
 				p := signing.Params{Field: names[j]}
 				if j == 0 {
 					p.Certification = 2
@@ -180,7 +183,7 @@ func TestChainOfArchived(t *testing.T) {
 				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 			check(t, err)
 			var want []wanted
-			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.P384, demopki.RSA2048} {
+			for j, kind := range []demopki.Algorithm{demopki.P256, oneUse, demopki.P384} {
 				p := signing.Params{Field: names[j]}
 				if j == 0 {
 					p.Certification = 2

@@ -4,13 +4,11 @@ package judge
 
 import (
 	"context"
-	"crypto/rand"
 	"testing"
 	"time"
 
 	"countersign/signing"
 	"countersign/signing/demopki"
-	"countersign/signing/keys/ca"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 	"countersign/signing/revocation"
@@ -48,17 +46,16 @@ func years(t *testing.T, c contractCase) {
 	cur, names, err := prepare(base, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
 		pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
 	check(t, err)
-	issue := w.signers(t)
 	steps := []struct {
 		after  time.Duration
 		key    func() signing.Key
 		params signing.Params
 	}{
 		{0, func() signing.Key { return w.pki.Seal }, signing.Params{Field: names[0], Certification: 2}},
-		{time.Hour, func() signing.Key { return issue(t, "Ann Archer") }, signing.Params{
+		{time.Hour, func() signing.Key { return w.issue(t, "Ann Archer") }, signing.Params{
 			Field: names[1], Lock: &pdf.Lock{Action: pdf.LockInclude, Fields: names[1:2]},
 		}},
-		{40 * day, func() signing.Key { return issue(t, "Bob Baker") }, signing.Params{
+		{40 * day, func() signing.Key { return w.issue(t, "Bob Baker") }, signing.Params{
 			Field: names[2], Lock: &pdf.Lock{Action: pdf.LockAll},
 		}},
 	}
@@ -101,24 +98,10 @@ func years(t *testing.T, c contractCase) {
 	e := w.exhibit(t, cur, timestamps, want...)
 	last, _ := w.client.Authority()
 	last.At = now
-	inForce := []revocation.Subject{last, {What: "a signer of the day", Certs: issue(t, "Cara Cook").Chain(), At: now}}
+	inForce := []revocation.Subject{last, {What: "a signer of the day", Certs: w.issue(t, "Cara Cook").Chain(), At: now}}
 	today, err := w.fetcher.Gather(context.Background(), inForce, revocation.Data{})
 	check(t, err)
 	e.ocsps = today.OCSPs
 	e.aged, e.gaps = true, c.later
 	judged(t, e)
-}
-
-// signers is the organisation's signing CA, which issues one-use keys.
-func (w *world) signers(t *testing.T) func(t *testing.T, name string) signing.Key {
-	t.Helper()
-	u := w.pki.URLsOf(w.pki.CA)
-	authority, err := ca.New(ca.Options{Key: w.pki.CA, CRLURLs: u.CRL, OCSPURLs: u.OCSP, IssuerURLs: u.Issuer})
-	check(t, err)
-	return func(t *testing.T, name string) signing.Key {
-		t.Helper()
-		key, err := authority.Issue(context.Background(), ca.Subject{Name: name, Address: "signer@example.org", RequestID: "r1"}, w.clock(), rand.Reader)
-		check(t, err)
-		return key
-	}
 }

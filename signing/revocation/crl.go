@@ -23,6 +23,7 @@ var (
 	oidCRLNumber   = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidDelta       = asn1.ObjectIdentifier{2, 5, 29, 27}
 	oidScope       = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidPoints      = asn1.ObjectIdentifier{2, 5, 29, 31}
 	oidCertIssuer  = asn1.ObjectIdentifier{2, 5, 29, 29}
 	oidExpiredOnIt = asn1.ObjectIdentifier{2, 5, 29, 60}
 )
@@ -43,7 +44,7 @@ type scope struct {
 	users, cas, attributes, indirect, reasons bool
 
 	named bool     // a distribution point is given …
-	urls  []string // … by these URLs
+	names [][]byte // … by these names, each a GeneralName in DER
 }
 
 // CheckCRL returns what a revocation list proves about a use, or why it proves nothing:
@@ -102,7 +103,7 @@ func (s scope) check(c *x509.Certificate) error {
 		return no("only for certificates of end users, and this one is a CA's")
 	case s.cas && !ca:
 		return no("only for certificates of CAs, and this one is not")
-	case s.named && !slices.ContainsFunc(c.CRLDistributionPoints, func(p string) bool { return slices.Contains(s.urls, p) }):
+	case s.named && !slices.ContainsFunc(pointNames(c), s.has):
 		return no("for another distribution point than those that the certificate names")
 	}
 	return nil
@@ -192,15 +193,43 @@ func (s *scope) read(value cryptobyte.String) error {
 	}
 	for !names.Empty() {
 		var name cryptobyte.String
-		var tag casn1.Tag
-		if !names.ReadAnyASN1(&name, &tag) {
+		if !names.ReadAnyASN1Element(&name, new(casn1.Tag)) {
 			return malformed("name of the distribution point")
 		}
-		if tag == implicit(6) && len(s.urls) < 16 {
-			s.urls = append(s.urls, string(name))
+		if len(s.names) < 16 {
+			s.names = append(s.names, name)
 		}
 	}
 	return nil
+}
+
+func (s scope) has(name []byte) bool {
+	return slices.ContainsFunc(s.names, func(n []byte) bool { return bytes.Equal(n, name) })
+}
+
+// pointNames are the full names of a certificate's distribution points (RFC 5280 clause
+// 4.2.1.13), each a GeneralName in DER. crypto/x509 knows those that are URLs only.
+func pointNames(c *x509.Certificate) (all [][]byte) {
+	for _, e := range c.Extensions {
+		if !e.Id.Equal(oidPoints) {
+			continue
+		}
+		value := cryptobyte.String(e.Value)
+		var points, point, name, names, element cryptobyte.String
+		var has bool
+		if !value.ReadASN1(&points, casn1.SEQUENCE) {
+			return nil
+		}
+		for points.ReadASN1(&point, casn1.SEQUENCE) {
+			if !point.ReadOptionalASN1(&name, &has, explicit(0)) || !has || !name.ReadASN1(&names, explicit(0)) {
+				continue
+			}
+			for names.ReadAnyASN1Element(&element, new(casn1.Tag)) {
+				all = append(all, element)
+			}
+		}
+	}
+	return all
 }
 
 // readFlag reads an implicitly tagged BOOLEAN DEFAULT FALSE.

@@ -15,7 +15,11 @@
 //	extKeyUsage        id-kp-documentSigning (RFC 9336), emailProtection
 //	key identifiers    of subject and issuer
 //	revocation         the URLs in Options; without any, validity-assured short
-//	                   term (EN 319 412-1 clause 5.2.2) and noRevAvail (RFC 9608)
+//	                   term (EN 319 412-1 clause 5.2.2) and a distribution point of
+//	                   its own, see [CA.Prove]
+//
+// noRevAvail (RFC 9608) is not stated: it is for certificates of which the CA tells
+// nothing, and validators of archived documents want to be told however short the term was.
 //
 // What such a certificate proves: whoever could read mail at the address agreed
 // in this request and stated this name. It does not prove the name.
@@ -57,7 +61,6 @@ var ErrUsed = errors.New("the one-use key has signed already or was discarded")
 var (
 	oidDocumentSigning = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 36}
 	oidShortTerm       = asn1.ObjectIdentifier{0, 4, 0, 194121, 2, 1}
-	oidNoRevAvail      = asn1.ObjectIdentifier{2, 5, 29, 56}
 	derNull            = []byte{5, 0}
 )
 
@@ -208,8 +211,12 @@ func (c *CA) template(s Subject, public *ecdsa.PublicKey, random io.Reader) (*x5
 	if s.Organisation != "" {
 		t.Subject.Organization = []string{s.Organisation}
 	}
-	if len(c.opts.CRLURLs)+len(c.opts.OCSPURLs) == 0 {
-		t.ExtraExtensions = []pkix.Extension{{Id: oidShortTerm, Value: derNull}, {Id: oidNoRevAvail, Value: derNull}}
+	if c.ownPoints() {
+		point, err := crlPoints(c.opts.Key.Chain()[0], t.SerialNumber)
+		if err != nil {
+			return nil, fmt.Errorf("distribution point: %w", err)
+		}
+		t.ExtraExtensions = []pkix.Extension{{Id: oidShortTerm, Value: derNull}, point}
 	}
 	return t, nil
 }

@@ -1,74 +1,83 @@
 package ca
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"errors"
 	"fmt"
 	"math/big"
-	"slices"
-	"time"
 )
 
-// ListLifetime is how long a revocation list of the CA holds.
-const ListLifetime = 7 * 24 * time.Hour
+var (
+	oidCRLPoints         = asn1.ObjectIdentifier{2, 5, 29, 31}
+	oidIssuingPoint      = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidExpiredCertsOnCRL = asn1.ObjectIdentifier{2, 5, 29, 60}
+	oidSerialNumber      = asn1.ObjectIdentifier{2, 5, 4, 5}
+)
 
-var oidExpiredCertsOnCRL = asn1.ObjectIdentifier{2, 5, 29, 60}
-
-// A Voided is a signer certificate that must not be believed any more, for example one of
-// a lost attempt.
-type Voided struct {
-	Serial *big.Int
-	At     time.Time
-	Reason int // CRLReason (RFC 5280 clause 5.3.1); 0: unspecified
-}
-
-// CRL issues the CA's revocation list in DER, dated now (whole seconds) and good for
-// [ListLifetime]. It lists voided, which must hold all certificates voided since the CA
-// began: the list says that it keeps those that have ended (expiredCertsOnCRL, ITU-T
-// X.509 clause 9.5.2.8), so it proves one-use certificates also after their day.
-func (c *CA) CRL(ctx context.Context, now time.Time, voided []Voided) ([]byte, error) {
-	issuer := c.opts.Key.Chain()[0]
-	wrap := func(err error) error { return fmt.Errorf("revocation list of %q: %w", issuer.Subject.CommonName, err) }
-	now = now.UTC().Truncate(time.Second)
-	if now.Before(issuer.NotBefore) || now.After(issuer.NotAfter) {
-		return nil, wrap(fmt.Errorf("the CA's own certificate is valid from %s to %s; renew it",
-			issuer.NotBefore.UTC().Format(time.RFC3339), issuer.NotAfter.UTC().Format(time.RFC3339)))
+// crl issues the revocation list of a certificate's own distribution point in DER. It is
+// empty.
+func (c *CA) crl(ctx context.Context, a answer) ([]byte, error) {
+	extensions := []pkix.Extension{{Id: oidExpiredCertsOnCRL}}
+	var err error
+	if extensions[0].Value, err = asn1.MarshalWithParams(a.issuer.NotBefore.UTC(), "generalized"); err != nil {
+		return nil, fmt.Errorf("revocation list: %w", err)
 	}
-	if issuer.KeyUsage&x509.KeyUsageCRLSign == 0 || len(issuer.SubjectKeyId) == 0 {
-		return nil, wrap(errors.New("its certificate needs the key usage cRLSign and a subject key identifier"))
-	}
-	since, err := asn1.MarshalWithParams(issuer.NotBefore.UTC(), "generalized")
-	if err != nil {
-		return nil, wrap(err)
-	}
-	list := &x509.RevocationList{
-		Number:     new(big.Int).SetInt64(now.UnixNano()), // grows, also over restarts (clause 5.2.3)
-		ThisUpdate: now, NextUpdate: now.Add(ListLifetime),
-		ExtraExtensions: []pkix.Extension{{Id: oidExpiredCertsOnCRL, Value: since}},
-	}
-	for _, v := range voided {
-		if v.Serial == nil || v.Serial.Sign() <= 0 || v.At.After(now) {
-			return nil, wrap(fmt.Errorf("voided certificate %v at %s: give a serial number and a time that is not ahead", v.Serial, v.At))
+	if c.ownPoints() {
+		point, err := pointName(a.issuer, a.cert.SerialNumber)
+		if err != nil {
+			return nil, fmt.Errorf("revocation list: %w", err)
 		}
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
-			x509.RevocationListEntry{SerialNumber: v.Serial, RevocationTime: v.At.UTC(), ReasonCode: v.Reason})
+		scope, err := asn1.Marshal(struct{ Point asn1.RawValue }{point})
+		if err != nil {
+			return nil, fmt.Errorf("revocation list: %w", err)
+		}
+		extensions = append(extensions, pkix.Extension{Id: oidIssuingPoint, Critical: true, Value: scope})
 	}
-	slices.SortFunc(list.RevokedCertificateEntries, func(a, b x509.RevocationListEntry) int {
-		return cmp.Or(a.SerialNumber.Cmp(b.SerialNumber), a.RevocationTime.Compare(b.RevocationTime))
-	})
-	der, err := x509.CreateRevocationList(rand.Reader, list, issuer, signer{ctx, c.opts.Key})
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number:     new(big.Int).SetInt64(a.now.UnixNano()), // grows, also over restarts (RFC 5280 clause 5.2.3)
+		ThisUpdate: a.now, NextUpdate: a.next, ExtraExtensions: extensions,
+	}, a.issuer, signer{ctx, c.opts.Key})
 	if err != nil {
-		return nil, wrap(err)
+		return nil, fmt.Errorf("revocation list: %w", err)
 	}
 	return der, nil
 }
 
-// Issued says whether the CA's key issued a certificate.
-func (c *CA) Issued(cert *x509.Certificate) bool {
-	return cert.CheckSignatureFrom(c.opts.Key.Chain()[0]) == nil
+// ownPoints: certificates name distribution points of their own rather than services.
+func (c *CA) ownPoints() bool { return len(c.opts.CRLURLs)+len(c.opts.OCSPURLs) == 0 }
+
+// crlPoints is the extension by which a certificate names its distribution point (RFC 5280
+// clause 4.2.1.13).
+func crlPoints(issuer *x509.Certificate, serial *big.Int) (pkix.Extension, error) {
+	point, err := pointName(issuer, serial)
+	if err != nil {
+		return pkix.Extension{}, err
+	}
+	value, err := asn1.Marshal([]struct{ Point asn1.RawValue }{{point}})
+	return pkix.Extension{Id: oidCRLPoints, Value: value}, err
+}
+
+// pointName is the DistributionPointName of a certificate, in its tag: a name below the
+// CA's own, with the certificate's serial number. It is no address, as the list is nowhere
+// but in the document.
+func pointName(issuer *x509.Certificate, serial *big.Int) (asn1.RawValue, error) {
+	var name pkix.RDNSequence
+	if _, err := asn1.Unmarshal(issuer.RawSubject, &name); err != nil {
+		return asn1.RawValue{}, fmt.Errorf("subject of the CA: %w", err)
+	}
+	name = append(name, pkix.RelativeDistinguishedNameSET{{Type: oidSerialNumber, Value: serial.Text(16)}})
+	wrapped, err := asn1.Marshal(name)
+	if err != nil {
+		return asn1.RawValue{}, fmt.Errorf("name of the distribution point: %w", err)
+	}
+	for _, tag := range []int{4, 0, 0} { // directoryName, fullName, distributionPoint
+		wrapped, err = asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, IsCompound: true, Bytes: wrapped})
+		if err != nil {
+			return asn1.RawValue{}, fmt.Errorf("name of the distribution point: %w", err)
+		}
+	}
+	return asn1.RawValue{FullBytes: wrapped}, nil
 }
