@@ -22,7 +22,7 @@ demo: build
 
 test:
 	scripts/deps check
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 30m ./...
 	go test -count=1 -run 'TestMemory|TestHostile|TestDamage|FuzzWriter' ./signing # not with the race detector, which takes many times the memory
 
 deps:
