@@ -49,6 +49,7 @@ func corpus(t testing.TB) (files []string) {
 type tally struct {
 	sync.Mutex
 	files, signed, bad, crashed int
+	rebuilt                     int // of those refused: rebuilt, and then signed
 	clean, cleanSigned          int
 	refused                     map[pdf.Reason]int
 }
@@ -56,6 +57,7 @@ type tally struct {
 // fate is what became of one file.
 type fate struct {
 	refused *pdf.RefusedError
+	rebuilt bool   // and what was made of it was signed
 	bad     string // what the judges found
 	crashed bool
 	clean   bool // qpdf finds no fault, not even that it is encrypted, and no signature locks it
@@ -73,6 +75,9 @@ func (c *tally) add(t *testing.T, name string, f fate) {
 		c.bad++
 		t.Errorf("%s: %s", name, f.bad)
 	case f.refused != nil:
+		if f.rebuilt {
+			c.rebuilt++
+		}
 		c.refused[f.refused.Reason]++
 		f.clean = f.clean && !slices.Contains([]pdf.Reason{pdf.ReasonLocked, pdf.ReasonEncrypted, pdf.ReasonPermission}, f.refused.Reason)
 		if f.clean {
@@ -111,6 +116,7 @@ func (c *tally) String() string {
 			for _, r := range slices.Sorted(maps.Keys(c.refused)) {
 				fmt.Fprintf(w, "%s\t%d\t\n", r, c.refused[r])
 			}
+			fmt.Fprintf(w, "rebuilt and signed\t%d\t\n", c.rebuilt)
 		}
 	}
 	w.Flush()
@@ -182,12 +188,35 @@ func signOne(t *testing.T, tr trial) (f fate) {
 	}
 	switch {
 	case errors.As(err, &f.refused):
+		if pdf.Repairable(err) {
+			f.rebuilt, f.bad = tr.rebuild(t, base)
+		}
 	case err != nil:
 		f.bad = "neither signed nor refused: " + err.Error()
 	default:
 		f.bad = tr.judge(t, base, out, before)
 	}
 	return f
+}
+
+// rebuild signs what can be made of a broken file, and asks the judges about that.
+func (tr trial) rebuild(t *testing.T, broken []byte) (signed bool, bad string) {
+	var rebuilt bytes.Buffer
+	if _, err := pdf.Repair(&rebuilt, bytes.NewReader(broken), int64(len(broken))); err != nil {
+		return false, ""
+	}
+	base := rebuilt.Bytes()
+	tr.path = filepath.Join(tr.dir, "rebuilt.pdf")
+	check(t, os.WriteFile(tr.path, base, 0o600))
+	before, _ := qpdfFile(t, tr.path)
+	out, err := signChain(t, base, tr.keys, 2)
+	if errors.As(err, new(*pdf.RefusedError)) {
+		return false, ""
+	}
+	if err != nil {
+		return false, "rebuilt, and neither signed nor refused: " + err.Error()
+	}
+	return true, tr.judge(t, base, out, before)
 }
 
 // judge says what is wrong with a signed file; before is what qpdf said of the base.

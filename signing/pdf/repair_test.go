@@ -166,43 +166,6 @@ func TestRepairPacked(t *testing.T) {
 	}
 }
 
-// TestRepairCorpus repairs what the reader refuses of the files in CORPUS; qpdf must find no
-// fault in the results but those that lie in single objects.
-func TestRepairCorpus(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(os.Getenv("CORPUS"), "pdf", "*", "*.pdf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mended, not := 0, 0
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := Open(bytes.NewReader(b), int64(len(b)))
-		if err == nil {
-			err = f.CheckStructure()
-		}
-		if !Repairable(err) {
-			continue
-		}
-		_, out, err2 := repair(t, b)
-		if err2 != nil {
-			not++
-			t.Logf("%s/%s: %v\n  not repaired: %v", filepath.Base(filepath.Dir(name)), filepath.Base(name), err, err2)
-			continue
-		}
-		mended++
-		repaired := filepath.Join(t.TempDir(), "repaired.pdf")
-		if err := os.WriteFile(repaired, out, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		check, err3 := exec.CommandContext(t.Context(), "qpdf", "--check", repaired).CombinedOutput()
-		t.Logf("%s: %v\n  repaired; qpdf: %v %.300s", filepath.Base(name), err, err3, check)
-	}
-	t.Logf("%d repaired, %d not", mended, not)
-}
-
 // FuzzRepair: what comes out is regular, or nothing does.
 func FuzzRepair(f *testing.F) {
 	sample := Sample("x", nil)
