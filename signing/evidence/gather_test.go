@@ -81,6 +81,12 @@ func TestTheOwnSigningCAAsSource(t *testing.T) {
 	if err != nil || len(data.OCSPs) != 2 || len(data.CRLs) != 1 {
 		t.Errorf("stored: %d OCSP responses, %d lists, %v", len(data.OCSPs), len(data.CRLs), err)
 	}
+	// What it tells is dated in whole seconds; a timestamp later in that second has to wait.
+	early := subject(now.Add(300*time.Millisecond), key.Chain()...)
+	_, err = f.Gather(t.Context(), early, revocation.Data{})
+	if wait, ok := errors.AsType[*NotYetError](err); !ok || wait.RetryAt.After(now.Add(3*time.Second)) {
+		t.Errorf("told before the use: %v", err)
+	}
 	h.server.Revoke(key.Chain()[0], now, 0)
 	tell = func(context.Context, *x509.Certificate, time.Time) (revocation.Data, error) {
 		query, err := revocation.RequestOCSP(key.Chain()[0], key.Chain()[1], nil)

@@ -107,7 +107,7 @@ type finder struct {
 // certificate has not, is good enough and yet joined by a newer one if that is to be had: a
 // validator that trusts no old answer about a certificate in force (pyHanko) wants one. A
 // certificate about which nobody tells, by its own words, needs none, and gets one if a
-// local source has it.
+// local source has it, if need be a second later.
 func (f *Fetcher) find(ctx context.Context, use revocation.Use, known revocation.Data) (proof, error) {
 	use.Now = f.opts.Now()
 	n := &finder{f: f, use: use}
@@ -124,7 +124,7 @@ func (f *Fetcher) find(ctx context.Context, use revocation.Use, known revocation
 		q := deref(p)
 		q.older = old
 		return q, err
-	case revocation.Exempt(use.Cert):
+	case revocation.Exempt(use.Cert) && !n.older.asked:
 		return proof{}, nil
 	}
 	return proof{}, n.failure()
