@@ -209,13 +209,23 @@ func (k checker) keys() {
 			k.near("keys."+name, "missing; give the file of %s", what)
 		}
 	}
+	for name, key := range k.config.Keys {
+		if key.IssuerURL != "" && !isWeb(key.IssuerURL) {
+			k.near("keys."+name+".issuer_url", "%q is not a web address; write for example http://pki.example.org/ca.crt", key.IssuerURL)
+		}
+	}
+}
+
+func isWeb(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 func (k checker) timestamps() {
 	for i, t := range k.config.TSA {
 		path := fmt.Sprintf("tsa[%d].", i)
-		u, err := url.Parse(t.URL)
-		if t.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		u, _ := url.Parse(t.URL)
+		if t.URL != "" && !isWeb(t.URL) {
 			k.near(path+"url", "%q is not a web address; write for example https://tsa.example.org", t.URL)
 		} else if u != nil && u.User != nil {
 			k.near(path+"url", "holds a login; move it to username and password_file")

@@ -81,6 +81,7 @@ type Key struct {
 	File         string `yaml:"file" need:"give the path of a PKCS#12 or PEM file" doc:"PKCS#12 file, or PEM file of the private key."`
 	Chain        string `yaml:"chain" doc:"PEM file of the certificate and those above it, if they are not in file."`
 	PasswordFile string `yaml:"password_file" doc:"File with the password of the key file."`
+	IssuerURL    string `yaml:"issuer_url" doc:"For signing_ca: where its certificate can be fetched, http or https. The signers' certificates then name it; EU DSS warns where they do not. The file has it anyway."`
 }
 
 // TSA is one timestamp authority.

@@ -48,7 +48,11 @@ func openKeys(cfg *configs.Config) (map[string]signing.Key, *caIssuer, error) {
 			seals[name] = key
 			continue
 		}
-		authority, err := ca.New(ca.Options{Key: key})
+		o := ca.Options{Key: key}
+		if k.IssuerURL != "" {
+			o.IssuerURLs = []string{k.IssuerURL}
+		}
+		authority, err := ca.New(o)
 		if err != nil {
 			return nil, nil, fmt.Errorf("keys.%s: %w", name, err)
 		}

@@ -62,7 +62,7 @@ mailboxes:
 smtp: {server: "{{.SMTP}}", tls: none, username: {{.Sign}}, password_file: {{.Password}}, hello: mail.{{.Domain}}}
 keys:
   seal: {file: {{.PKI}}/seal.pem}
-  signing_ca: {file: {{.PKI}}/ca.pem}
+  signing_ca: {file: {{.PKI}}/ca.pem, issuer_url: {{.Issuer}}}
 tsa:
   - url: {{.TSA}}
 evidence: {allow: [127.0.0.1]}
@@ -127,7 +127,7 @@ func (w *world) start(o worldOptions) error {
 	}
 	err = demoConfig.Execute(f, map[string]string{
 		"Domain": demoDomain, "Sign": signAddress, "State": filepath.Join(w.dir, "state"), "Password": password, "PKI": pkiDir,
-		"IMAP": w.mail.IMAPAddr(), "SMTP": w.mail.SMTPAddr(), "TSA": w.tsaURL,
+		"IMAP": w.mail.IMAPAddr(), "SMTP": w.mail.SMTPAddr(), "TSA": w.tsaURL, "Issuer": w.pki.URLsOf(w.pki.CA).Issuer[0],
 	})
 	return errors.Join(err, f.Close())
 }
