@@ -118,6 +118,9 @@ func NewExtension(base io.ReaderAt, size int64, p ExtensionParams) (Extension, e
 		return Extension{}, err
 	}
 	v, err := verifyAll(f)
+	if err == nil {
+		err = f.CheckStructure() // for the numbers that it mentions, too
+	}
 	if err != nil {
 		return Extension{}, err
 	}

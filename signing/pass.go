@@ -212,6 +212,9 @@ func (p *Pass) extension(params ExtensionParams) (Extension, error) {
 	newest := p.newest
 	if *p.foreign {
 		v, err := verifyAll(f)
+		if err == nil {
+			err = f.CheckStructure()
+		}
 		if err != nil {
 			return Extension{}, err
 		}

@@ -98,6 +98,7 @@ type Params struct {
 	Chain         []*x509.Certificate // of the key that will sign, its certificate first
 	TokenRoom     int                 // bytes for the timestamp token; 0: none
 	PSS           bool                // RSA keys: RSASSA-PSS (RFC 4056) instead of PKCS #1 v1.5
+	Unprepared    bool                // the base does not come from Prepare: with Field, all of it is checked first
 	Base          *Result             // what the step that wrote the base returned; nil: it is read to be hashed
 
 	Name, Reason, Location, ContactInfo string // left out if empty
@@ -145,7 +146,7 @@ func newLayout(p Params) (pades.SignParams, error) {
 	l := pades.SignParams{
 		Field: p.Field, NewField: p.NewField, Certification: p.Certification, SigningTime: p.SigningTime,
 		Name: p.Name, Reason: p.Reason, Location: p.Location, ContactInfo: p.ContactInfo,
-		Lock: p.Lock, Appearance: p.Appearance, Stamped: p.TokenRoom > 0,
+		Lock: p.Lock, Appearance: p.Appearance, Stamped: p.TokenRoom > 0, Unprepared: p.Unprepared,
 	}
 	err := checkChain(p)
 	if err != nil {

@@ -239,6 +239,7 @@ func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, erro
 	var res signing.Result
 	for i, s := range j.steps {
 		next := filepath.Join(scratch, fmt.Sprintf("%d.pdf", i+1))
+		s.params.Unprepared = i == 0 && j.field != ""
 		s.params.Field, s.params.Lock = fields[i], lockStep(fields, i, s.params.Certification > 0)
 		if res, err = j.signOne(ctx, s, current, next); err != nil {
 			return res, err

@@ -24,6 +24,9 @@ type SignParams struct {
 
 	Name, Reason, Location, ContactInfo string // left out if empty
 
+	// Unprepared says that Field is one of a file that nobody has checked: it is, as
+	// [Prepare] does it, and new objects get numbers that nothing in it mentions.
+	Unprepared bool
 	// Stamped says that the CMS will hold a timestamp, which a field may demand.
 	Stamped bool
 	// Lock says which fields the signature locks, beyond what the field prescribes (its
@@ -71,6 +74,12 @@ func (e *edit) lay(in SignParams) (*Unsigned, error) {
 	if !in.Hash.Available() || in.Room < 1 || in.Room > maxRoom || in.Certification < 0 || in.Certification > 3 {
 		return nil, fmt.Errorf("pades: cannot sign with hash %d, %d bytes of room, certification %d",
 			in.Hash, in.Room, in.Certification)
+	}
+	if in.NewField != nil || in.Unprepared { // also for the numbers that it mentions
+		if err := e.checkStructure(); err != nil {
+			return nil, err
+		}
+		e.checkStructure = func() error { return nil }
 	}
 	sig := e.Alloc()
 	lock, err := e.sign(&in, sig)

@@ -32,15 +32,17 @@ type updated struct {
 
 // NewUpdate starts an update. New objects get numbers above [File.MaxObject]; freed
 // numbers are never used again.
-func (f *File) NewUpdate() *Update {
-	return &Update{f: f, next: f.maxObject + 1}
-}
+func (f *File) NewUpdate() *Update { return &Update{f: f} }
 
-// Alloc returns the reference of a new object, which must then be Set.
+// Alloc returns the reference of a new object, which must then be Set. Its number is
+// above all that the file mentions as far as it was read by now.
 func (u *Update) Alloc() Ref {
-	u.next++
+	u.next = u.above() + 1
 	return Ref{Num: u.next - 1}
 }
+
+// above returns the lowest number that neither the file nor the update uses.
+func (u *Update) above() uint32 { return max(u.next, u.f.maxObject+1) }
 
 // Set gives the object ref the value whose bytes are body, new or in place of the
 // value it had. Setting an object again replaces the body.
@@ -91,12 +93,12 @@ func (u *Update) Finish() ([]byte, error) {
 	if len(u.objs) == 0 {
 		return nil, errors.New("pdf: an update without any object")
 	}
-	if u.next > maxObjectNumber {
-		return nil, refuse(ReasonTooLarge, "no object numbers are left")
-	}
 	fresh, err := u.mend()
 	if err != nil {
 		return nil, err
+	}
+	if u.next = u.above(); u.next > maxObjectNumber {
+		return nil, refuse(ReasonTooLarge, "no object numbers are left")
 	}
 	last, _, err := u.f.window(u.f.size-1, 1)
 	if err != nil {
