@@ -64,6 +64,7 @@ type DocumentStatus struct {
 	Pages      int              `json:"pages"`
 	R0         Blob             `json:"r0,omitempty"`
 	Revision   Blob             `json:"revision,omitempty"`
+	Lasts      time.Time        `json:"lasts,omitzero"`
 	Signatures map[string]Stage `json:"signatures,omitempty"`
 	Findings   []Finding        `json:"findings,omitempty"`
 	Counts     map[string]int   `json:"counts,omitempty"`
@@ -90,7 +91,7 @@ func Describe(r *Request, pending []Pending) Details {
 	}
 	for _, doc := range r.Documents {
 		s := DocumentStatus{
-			Name: doc.Name, Pages: doc.Pages, R0: doc.R0, Revision: doc.Revision, Signatures: map[string]Stage{},
+			Name: doc.Name, Pages: doc.Pages, R0: doc.R0, Revision: doc.Revision, Lasts: doc.Lasts, Signatures: map[string]Stage{},
 			Findings: doc.Inventory.Findings, Counts: doc.Inventory.Counts, Attached: doc.Inventory.Attached,
 		}
 		for _, a := range doc.Signatures {

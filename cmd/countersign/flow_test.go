@@ -37,9 +37,13 @@ func TestContractFlow(t *testing.T) {
 	}
 	var signed []byte
 	for _, p := range []demomail.Person{ann, ben, carla, dan} {
-		docs := tn.gets(p, mailflow.LetterResult).pdfs(t)
+		result := tn.gets(p, mailflow.LetterResult)
+		docs := result.pdfs(t)
 		if signed == nil {
 			signed = docs[0]
+			if text := strings.Join(strings.Fields(result.Text), " "); !strings.Contains(text, "a timestamp over it whose certificate ends on 20") {
+				t.Errorf("the result does not tell how long it lasts:\n%s", result.Text)
+			}
 			tn.judge(signed, r0, 3)
 		}
 		if !bytes.Equal(docs[0], signed) {
@@ -52,7 +56,10 @@ func TestContractFlow(t *testing.T) {
 	if bytes.Count(signed, []byte("/FieldMDP")) != 3 || !bytes.Contains(signed, []byte("/Fields [(Seal) (Signature1) (Signature2)]")) {
 		t.Error("the signatures do not lock their own fields, the last one all")
 	}
-	tn.reaches(mailflow.StateCompleted)
+	r := tn.reaches(mailflow.StateCompleted)
+	if show := tn.command(exitYes, "request", "show", "--config", tn.config, r.Ref); !strings.Contains(show, "Lasts:    level B-LTA; run countersign extend on it before 20") {
+		t.Errorf("request show does not tell how long the result lasts:\n%s", show)
+	}
 }
 
 // TestNotice: no PDF people: sealed and delivered at once.

@@ -243,6 +243,9 @@ func showDetails(out io.Writer, d *mailflow.Details) {
 	}
 	for _, doc := range d.Documents {
 		fmt.Fprintf(out, "Document: %s, %d page(s)\n", doc.Name, doc.Pages)
+		if !doc.Lasts.IsZero() {
+			fmt.Fprintf(out, "Lasts:    level B-LTA; run countersign extend on it before %s\n", day(doc.Lasts))
+		}
 		showFindings(out, doc)
 	}
 	for _, p := range d.Parties {

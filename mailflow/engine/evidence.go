@@ -185,16 +185,5 @@ func (e *Engine) finishExtension(base io.ReaderAt, x signing.Extension, token []
 	if err != nil {
 		return res, err
 	}
-	if err := commitAs(w, res); err != nil {
-		return res, err
-	}
-	f, err := e.cfg.Blobs.Open(res.SHA256)
-	if err != nil {
-		return res, err
-	}
-	defer f.Close()
-	if err := signing.CheckExtension(f, f.Size(), x); err != nil {
-		return res, &badResultError{err}
-	}
-	return res, nil
+	return res, e.keep(w, res, func(f io.ReaderAt, size int64) error { return signing.CheckExtension(f, size, x) })
 }

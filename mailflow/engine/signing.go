@@ -331,17 +331,22 @@ func (e *Engine) finish(doc mailflow.Document, in signing.Intent, proof signing.
 	if err != nil {
 		return res, err
 	}
+	return res, e.keep(w, res, func(f io.ReaderAt, size int64) error { return signing.CheckStored(f, size, in, res) })
+}
+
+// keep stores a written file and checks it as it then stands on the disk. Blobs has read
+// all of it and found the hash that was made while it was written.
+func (e *Engine) keep(w store.BlobWriter, res signing.Result, check func(f io.ReaderAt, size int64) error) error {
 	if err := commitAs(w, res); err != nil {
-		return res, err
+		return err
 	}
 	f, err := e.cfg.Blobs.Open(res.SHA256)
 	if err != nil {
-		return res, err
+		return err
 	}
 	defer f.Close()
-	// Blobs has read all of it and found the hash that Finish made.
-	if err := signing.CheckStored(f, f.Size(), in, res); err != nil {
-		return res, &badResultError{err}
+	if err := check(f, f.Size()); err != nil {
+		return &badResultError{err}
 	}
-	return res, nil
+	return nil
 }

@@ -145,6 +145,11 @@ func cases() []kase {
 		add(string(k), ended, "p1", mailflow.Letter{Kind: k, Reason: "The price in section 3 is wrong.", About: "p2"})
 	}
 	add("result", r, "p2", mailflow.Letter{Kind: mailflow.LetterResult, Attach: preview()})
+	lasting := sample()
+	lasting.Documents = append(lasting.Documents, lasting.Documents[0])
+	lasting.Documents[0].Lasts = time.Date(2036, 3, 2, 9, 0, 0, 0, time.UTC)
+	lasting.Documents[1].Lasts = time.Date(2034, 3, 2, 9, 0, 0, 0, time.UTC)
+	add("result-lasting", lasting, "p2", mailflow.Letter{Kind: mailflow.LetterResult, Attach: both})
 	add("undeliverable", r, "p0", mailflow.Letter{Kind: mailflow.LetterUndeliverable, About: "p2", Detail: "550 5.1.1 no such user"})
 	for _, n := range []mailflow.Note{mailflow.NoteUnproven, mailflow.NoteStranger, mailflow.NoteLocked} {
 		add("owner-"+string(n), r, "p0", mailflow.Letter{Kind: mailflow.LetterOwner, Note: n, About: "p2", Detail: "mal@evil.example"})

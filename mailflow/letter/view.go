@@ -34,6 +34,7 @@ type view struct {
 	Detail       string
 	Problems     []string
 	NoteText     string
+	Lasts        string // until when the result proves itself without further timestamps, or ""
 	Signatures   []signature
 	Approvals    []signature
 }
@@ -225,6 +226,7 @@ func (c *composer) documents(v *view) {
 		size := d.R0Size
 		if result {
 			doc.fingerprint, size = newFingerprint(string(d.Revision)), d.RevisionSize
+			v.Lasts = lasts(r.Documents)
 		}
 		if size > 0 {
 			doc.Size = bytesText(size)
@@ -249,6 +251,21 @@ func (c *composer) documents(v *view) {
 	case !v.Many:
 		v.Agreed = &p
 	}
+}
+
+// lasts is the day on which the first certificate of the document timestamps ends; "" if
+// there are none (below level B-LTA).
+func lasts(docs []mailflow.Document) string {
+	var first time.Time
+	for _, d := range docs {
+		if d.Lasts.IsZero() {
+			return ""
+		}
+		if first.IsZero() || d.Lasts.Before(first) {
+			first = d.Lasts
+		}
+	}
+	return first.UTC().Format(time.DateOnly)
 }
 
 func (c *composer) signature(a mailflow.Attempt, document int) signature {
