@@ -53,5 +53,6 @@ func (c *Config) CheckFiles() []Problem {
 		check(fmt.Sprintf("tsa[%d].ca_file", i), t.CAFile)
 		check(fmt.Sprintf("tsa[%d].password_file", i), t.PasswordFile)
 	}
+	check("evidence.trust", c.Evidence.Trust)
 	return ps
 }

@@ -27,6 +27,9 @@ func (c *configCheckCmd) Run(t terminal) error {
 	if _, _, err := openKeys(cfg); err != nil {
 		return noError{err}
 	}
+	if _, err := newGatherer(cfg, nil); err != nil {
+		return noError{err}
+	}
 	fmt.Fprintf(t.out, "%s: no problems; %d mailbox(es), %d rule(s)\n", c.File, len(cfg.Mailboxes), len(cfg.Rules))
 	return nil
 }

@@ -21,7 +21,7 @@ type gatherer struct{ fetcher *evidence.Fetcher }
 func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 	o := evidence.FetcherOptions{Allow: cfg.Evidence.Allow}
 	if cfg.Evidence.Trust != "" {
-		roots, err := evidenceFlags{Trust: []string{cfg.Evidence.Trust}}.roots()
+		roots, err := readRoots(cfg.Evidence.Trust)
 		if err != nil {
 			return gatherer{}, fmt.Errorf("evidence.trust: %w", err)
 		}

@@ -56,24 +56,34 @@ func atLeast(level, wanted string) bool {
 func (f evidenceFlags) roots() ([]*x509.Certificate, error) {
 	var out []*x509.Certificate
 	for _, path := range f.Trust {
-		raw, err := os.ReadFile(path)
+		certs, err := readRoots(path)
 		if err != nil {
 			return nil, fmt.Errorf("--trust: %w", err)
 		}
-		before := len(out)
-		for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
-			if block.Type != "CERTIFICATE" {
-				continue
-			}
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return nil, fmt.Errorf("--trust %s: %w", path, err)
-			}
-			out = append(out, c)
+		out = append(out, certs...)
+	}
+	return out, nil
+}
+
+// readRoots reads the certificates of a PEM file, at least one.
+func readRoots(path string) ([]*x509.Certificate, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
 		}
-		if len(out) == before {
-			return nil, fmt.Errorf("--trust %s: it has no certificate in PEM form", path)
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s has no certificate in PEM form; give a file with the roots to trust", path)
 	}
 	return out, nil
 }
