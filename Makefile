@@ -12,7 +12,7 @@ ROUNDS  ?= 15
 # The number of times the kill test kills the daemon.
 KILLS   ?= 200
 
-.PHONY: build demo test deps check fuzz bench corpus judge kill clean
+.PHONY: build demo test deps check fuzz bench corpus corpus-there judge kill clean
 
 build:
 	go build -o bin/ ./cmd/countersign
@@ -47,6 +47,9 @@ fuzz:
 bench:
 	go run ./signing/bench -sizes $(BENCH) -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./...
+
+corpus-there:
+	@test -d "$(CORPUS)"
 
 # Runs the readers over real PDFs and mails and prints what became of them.
 corpus:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"countersign/signing"
+	"countersign/signing/certpath"
 	"countersign/signing/evidence"
 	"countersign/signing/revocation"
 	"countersign/signing/timestamp"
@@ -131,7 +132,7 @@ func (p prover) gather(ctx context.Context, subjects []revocation.Subject, known
 		case errors.Is(err, evidence.ErrRevoked):
 			return data, noError{err}
 		case !early:
-			return data, err
+			return data, withFlag(err)
 		case later.RetryAt.After(deadline):
 			return data, fmt.Errorf("what proves it is yet to be published; take --level B-T now, and run countersign extend on that file later: %w", err)
 		}
@@ -141,6 +142,17 @@ func (p prover) gather(ctx context.Context, subjects []revocation.Subject, known
 		case <-time.After(time.Until(later.RetryAt)):
 		}
 	}
+}
+
+// withFlag adds which flag may help to get evidence.
+func withFlag(err error) error {
+	if errors.Is(err, evidence.ErrForbidden) {
+		return fmt.Errorf("%w; to allow it, give --allow-private with the host or network", err)
+	}
+	if _, missing := errors.AsType[*certpath.MissingError](err); missing {
+		return fmt.Errorf("%w; roots and missing certificates are given with --trust FILE", err)
+	}
+	return err
 }
 
 // An extended says what an extension added.

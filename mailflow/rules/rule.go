@@ -33,7 +33,7 @@ type Rule struct {
 	Open        Open             `yaml:"open" doc:"Roles that the draft's lines may fill, each with the addresses allowed. Approvers from anywhere may always be added to those the rule names; with open.approver, from that list only."`
 	OwnApproval bool             `yaml:"own_approval" default:"false" doc:"Whether the sender of a draft may approve it."`
 	Seal        string           `yaml:"seal" default:"seal" doc:"Name, under keys, of the organisation's key."`
-	Level       string           `yaml:"level" default:"B-LTA" doc:"PAdES baseline level: B-B (no timestamp), B-T (timestamp from tsa), B-LT (and the revocation data that a validator needs later), B-LTA (and a timestamp over all of it: verifiable for decades)."`
+	Level       string           `yaml:"level" default:"B-LTA" doc:"PAdES baseline level: B-B (no timestamp), B-T (timestamp from tsa), B-LT (and the revocation data that a validator needs later), B-LTA (and a timestamp over all of it, which countersign extend renews: verifiable for decades)."`
 	Inspect     Inspect          `yaml:"inspect" doc:"What is done about things that a document holds besides its pages: refuse (the sender is told to send another file), warn (approvers and signers are told), allow. Each class has its own default."`
 	Code        Code             `yaml:"code" doc:"The one-time codes that signers send back."`
 	Expires     Duration         `yaml:"expires" default:"30d" doc:"How long a request may stay open, at least 1h, at most 365d."`
