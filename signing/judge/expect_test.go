@@ -33,13 +33,14 @@ type exhibit struct {
 	pdf        []byte
 	at         time.Time // when it is judged
 	root       *x509.Certificate
-	crls       [][]byte // revocation lists a validator would fetch at that time
-	ocsps      [][]byte // and OCSP responses
-	signatures []wanted // in the order of their signing
-	timestamps int      // document timestamps
-	trailer    bool     // evidence follows the last timestamp, as pyHanko adds it
-	aged       bool     // the authority of the signature timestamps has ended; pyHanko goes by the document's then
-	lenient    bool     // pyHanko rejects files like the input as such
+	others     []*x509.Certificate // roots as well
+	crls       [][]byte            // revocation lists a validator would fetch at that time
+	ocsps      [][]byte            // and OCSP responses
+	signatures []wanted            // in the order of their signing
+	timestamps int                 // document timestamps
+	trailer    bool                // evidence follows the last timestamp, as pyHanko adds it
+	aged       bool                // the authority of the signature timestamps has ended; pyHanko goes by the document's then
+	lenient    bool                // pyHanko rejects files like the input as such
 	// gaps are what judges complain of although the file is good: the judge's name and a
 	// part of its complaint, which must come. docs/testing.md lists and explains all.
 	gaps map[string]string
@@ -61,7 +62,11 @@ func (e exhibit) request(t testing.TB) judgeRequest {
 			r.Levels[s.field] = "B-B"
 		}
 	}
-	r.Roots = []string{write("root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.root.Raw}))}
+	var roots []byte
+	for _, c := range append([]*x509.Certificate{e.root}, e.others...) {
+		roots = append(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	r.Roots = []string{write("root.pem", roots)}
 	for i, der := range e.crls {
 		r.CRLs = append(r.CRLs, write(fmt.Sprintf("%d.crl", i), der))
 	}

@@ -37,6 +37,7 @@ func samples(t testing.TB) []sample {
 		{name: "rotated", pdf: rewritten(t, three, "--rotate=+90")},
 		{name: "PDF 2.0", pdf: rewritten(t, three, "--force-version=2.0")},
 		{name: "many revisions", pdf: manyRevisions(t, base)},
+		{name: "RC4-40", pdf: rewritten(t, three, "--allow-weak-crypto", "--encrypt", "", "owner", "40", "--")},
 		{name: "RC4-128", pdf: rewritten(t, three, "--allow-weak-crypto", "--encrypt", "", "owner", "128", "--use-aes=n", "--")},
 		{name: "AES-128", pdf: rewritten(t, three, "--allow-weak-crypto", "--encrypt", "", "owner", "128", "--use-aes=y", "--")},
 		{name: "AES-256", pdf: rewritten(t, three, "--encrypt", "", "owner", "256", "--")},
