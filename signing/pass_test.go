@@ -333,3 +333,36 @@ func TestPassExtends(t *testing.T) {
 		n.judgeExtended(before, out.b, c.want)
 	}
 }
+
+// ownChecked is a key that claims to check itself.
+type ownChecked struct{ *softKey }
+
+func (ownChecked) SelfChecked() bool { return true }
+
+// TestSelfChecked: a key that checks itself is believed, but what comes back from a
+// store is not, whichever key made it.
+func TestSelfChecked(t *testing.T) {
+	keys := newKeys(t, "p256", "p256")
+	liar := ownChecked{&softKey{Signer: wrongSigner{keys[0].Signer, keys[1].Signer}, chain: keys[0].chain}}
+	params := signing.Params{NewField: &pades.FieldSpec{Name: "Seal"}, SigningTime: now, Chain: keys[0].chain}
+	base := pdf.Sample("x", nil)
+	if _, err := newPass(t, &output{}, base).Sign(t.Context(), signing.Job{Params: params, Key: liar.softKey}); err == nil {
+		t.Error("a wrong signature of another key was released")
+	}
+	in, err := signing.NewIntent(bytes.NewReader(base), int64(len(base)), params)
+	check(t, err)
+	for _, good := range []bool{true, false} {
+		key := signing.Key(liar)
+		if good {
+			key = ownChecked{keys[0]}
+		}
+		ticket, err := signing.NewTicket(in)
+		check(t, err)
+		sig, err := ticket.Sign(t.Context(), key)
+		check(t, err)
+		_, err = signing.Release(&output{}, bytes.NewReader(base), in, signing.Proof{Signature: sig})
+		if (err == nil) != good {
+			t.Errorf("good signature: %v, released: %v", good, err)
+		}
+	}
+}

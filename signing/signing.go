@@ -7,8 +7,8 @@
 //	Ticket NewTicket, made from stored bytes only, allows one signature.
 //	Sign   The key signs; Finish writes base and increment; Check reads the result back.
 //
-// A signature that comes back is verified before it is handed on. Finish and Check fail
-// closed: what they do not return nil for must not be released.
+// A signature that comes back is verified before it is handed on, unless the key does so
+// itself ([SelfChecked]). Finish and Check verify it in any case. They fail closed: what they do not return nil for must not be released.
 //
 // The signatures are PAdES (ETSI EN 319 142-1) of level B-B, or B-T if Finish is
 // given a timestamp token over the signature value. For the levels B-LT and B-LTA, and
@@ -52,6 +52,24 @@ type Key interface {
 	// Sign signs a digest made with opts.HashFunc(), as crypto.Signer does. For
 	// Ed25519 digest is the message itself and opts.HashFunc() is 0.
 	Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+// A SelfChecked key notices by itself when it would sign wrongly, and fails then. What any
+// other key returns is verified before it is handed on; a token or a remote service is
+// not believed.
+type SelfChecked interface {
+	// SelfChecked reports true only if the signature is computed in this process by
+	// the standard library, the private key was tried against the certificate when it was
+	// opened, it is compared with a second copy each time it signs, and one wrong
+	// signature would tell nothing about it: not for Ed25519, which has no fresh
+	// randomness.
+	SelfChecked() bool
+}
+
+// selfChecked reports whether verifying what the key returns would prove nothing more.
+func selfChecked(k Key) bool {
+	s, ok := k.(SelfChecked)
+	return ok && s.SelfChecked()
 }
 
 // A Result names what was written.

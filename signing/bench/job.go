@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -18,21 +19,14 @@ import (
 	"time"
 
 	"countersign/signing"
+	"countersign/signing/keys/file"
 	"countersign/signing/pades"
 )
 
-// A key is one in memory, with a chain of two certificates.
+// A key is one from a file, with a chain of two certificates.
 type key struct {
-	crypto.Signer
-	chain []*x509.Certificate
-}
-
-// Chain returns the certificates.
-func (k *key) Chain() []*x509.Certificate { return k.chain }
-
-// Sign signs.
-func (k *key) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.Signer.Sign(rand.Reader, digest, opts)
+	*file.Key
+	bare crypto.Signer // the same key, for the floor
 }
 
 func newSigner(kind string) (crypto.Signer, error) {
@@ -63,25 +57,43 @@ func newKey(kind string) (*key, error) {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment,
 	}
-	k := &key{}
-	if k.Signer, err = newSigner(kind); err != nil {
+	signer, err := newSigner(kind)
+	if err != nil {
 		return nil, err
 	}
+	der, err := x509.MarshalPKCS8PrivateKey(signer)
+	if err != nil {
+		return nil, err
+	}
+	pems := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	for _, c := range []struct {
 		cert   *x509.Certificate
 		public crypto.PublicKey
-	}{{leaf, k.Public()}, {root, rootKey.Public()}} {
+	}{{leaf, signer.Public()}, {root, rootKey.Public()}} {
 		der, err := x509.CreateCertificate(rand.Reader, c.cert, root, c.public, rootKey)
 		if err != nil {
 			return nil, err
 		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		k.chain = append(k.chain, cert)
+		pems = append(pems, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	return k, nil
+	opened, err := openKey(pems, now)
+	return &key{opened, signer}, err
+}
+
+// openKey opens a key as the program does, from a file.
+func openKey(pems []byte, now time.Time) (k *file.Key, err error) {
+	f, err := os.CreateTemp("", "countersign-bench-*.pem") // with mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	if _, err := f.Write(pems); err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return file.Open(file.Options{Path: f.Name(), Now: now})
 }
 
 // A job is one file to be signed, in several ways.
@@ -145,7 +157,7 @@ func (j *job) floor() error {
 				return err
 			}
 		}
-		_, err := j.key.Sign(context.Background(), h.Sum(nil), crypto.SHA256)
+		_, err := j.key.bare.Sign(rand.Reader, h.Sum(nil), crypto.SHA256)
 		return err
 	})
 }
@@ -154,7 +166,7 @@ func (j *job) floor() error {
 func (j *job) stored() error {
 	return open(j.r0, j.out, func(in, out *os.File, size int64) error {
 		intent, err := signing.NewIntent(in, size, signing.Params{
-			Field: field.Name, Certification: 1, SigningTime: time.Now(), Chain: j.key.chain, Base: &j.base,
+			Field: field.Name, Certification: 1, SigningTime: time.Now(), Chain: j.key.Chain(), Base: &j.base,
 		})
 		if err != nil {
 			return err

@@ -4,8 +4,9 @@
 // A file with a key or a password must be readable by its owner alone. What
 // Open returns is checked: the key fits its certificate, all certificates of
 // the chain are valid now, the chain is in order, and the key is one that may
-// sign (RSA from 2048 bits, P-256, P-384, P-521, Ed25519). The key stays in
-// memory; a stronger protection is what PKCS #11 is for.
+// sign (RSA from 2048 bits, P-256, P-384, P-521, Ed25519), and has done so once. The key
+// stays in memory, where each use compares it with a second copy; a stronger
+// protection is what PKCS #11 is for.
 package file
 
 import (
@@ -38,6 +39,7 @@ var (
 	ErrPassword    = errors.New("wrong password")
 	ErrMismatch    = errors.New("the key belongs to none of the certificates")
 	ErrNotValid    = errors.New("certificate not valid now")
+	ErrChanged     = errors.New("the private key in memory has changed since it was opened; restart the program, and check the machine's memory")
 )
 
 // Options say where a key is.
@@ -51,8 +53,25 @@ type Options struct {
 // A Key is a private key in memory with its chain. It has the methods of
 // signing.Key and is safe for concurrent use.
 type Key struct {
-	signer crypto.Signer
+	signer private
+	spare  private // an equal copy, which does not sign
 	chain  []*x509.Certificate
+}
+
+// private is what all private keys of the standard library are.
+type private interface {
+	crypto.Signer
+	Equal(crypto.PrivateKey) bool
+}
+
+// SelfChecked says that verifying what Sign returned would tell nothing new
+// (signing.SelfChecked). crypto/rsa raises each signature to the public exponent before it
+// returns it. An ECDSA signature has a nonce of its own, so a miscalculated one
+// does not lead to the key; what would, a key that has changed in memory, Sign notices.
+// Ed25519 is deterministic: there a wrong and a right signature of the same message do.
+func (k *Key) SelfChecked() bool {
+	_, pure := k.Public().(ed25519.PublicKey)
+	return !pure
 }
 
 // Public returns the public key.
@@ -74,6 +93,9 @@ func (k *Key) Sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) (
 		}
 	} else if !h.Available() || len(digest) != h.Size() {
 		return nil, fmt.Errorf("sign with key file: digest of %d bytes does not fit hash %v", len(digest), h)
+	}
+	if !k.signer.Equal(k.spare) {
+		return nil, fmt.Errorf("sign with key file: %w", ErrChanged)
 	}
 	return k.signer.Sign(rand.Reader, digest, opts)
 }
@@ -259,7 +281,11 @@ func (m *material) key(now time.Time) (*Key, error) {
 	if len(m.signers) != 1 {
 		return nil, fmt.Errorf("holds %d private keys instead of one", len(m.signers))
 	}
-	k := &Key{signer: m.signers[0]}
+	signer, ok := m.signers[0].(private)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %T cannot be compared", m.signers[0])
+	}
+	k := &Key{signer: signer}
 	if _, err := cms.HashFor(k.Public()); err != nil {
 		return nil, err
 	}
@@ -274,7 +300,43 @@ func (m *material) key(now time.Time) (*Key, error) {
 				c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 		}
 	}
-	return k, checkUsage(leaf)
+	if err := checkUsage(leaf); err != nil {
+		return nil, err
+	}
+	return k, k.try()
+}
+
+// try makes the spare copy and a signature of nothing in particular, and verifies it under the
+// certificate: public and private key may have been put together wrongly.
+func (k *Key) try() error {
+	der, err := x509.MarshalPKCS8PrivateKey(k.signer)
+	if err != nil {
+		return err
+	}
+	again, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return err
+	}
+	k.spare, _ = again.(private)
+	h, err := cms.HashFor(k.Public())
+	if err != nil {
+		return err
+	}
+	data := cms.SignedData{Hash: h, Chain: k.chain}
+	if data.Attrs, err = cms.SignedAttributes(cms.AttrParams{Digest: make([]byte, h.Size()), Hash: h, Chain: k.chain}); err != nil {
+		return err
+	}
+	digest, opts, err := cms.ToSign(data)
+	if err != nil {
+		return err
+	}
+	if data.Signature, err = k.Sign(context.Background(), digest, opts); err != nil {
+		return err
+	}
+	if err := data.Verify(); err != nil {
+		return fmt.Errorf("%w: the signature made to try it is wrong: %w", ErrMismatch, err)
+	}
+	return nil
 }
 
 // leaf returns the certificate of pub; of several, as after a renewal, the one

@@ -273,3 +273,67 @@ func TestOpenURI(t *testing.T) {
 		}
 	}
 }
+
+// TestSelfChecked: a key whose memory changes signs no more, and one whose parts do not
+// belong together does not open. Ed25519 keys are for others to verify.
+func TestSelfChecked(t *testing.T) {
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strong, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, pure, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(n *big.Int) { n.SetBit(n, 7, n.Bit(7)^1) }
+	for _, c := range []struct {
+		key    crypto.Signer
+		want   bool
+		damage func()
+	}{
+		//lint:ignore SA1019 damaging it is the point
+		{p256, true, func() { flip(p256.D) }},
+		{strong, true, func() { flip(strong.D) }},
+		{pure, false, func() { pure[3] ^= 1 }},
+	} {
+		m := material{signers: []crypto.Signer{c.key}, certs: []*x509.Certificate{certify(t, c.key, nil, nil).cert}}
+		k, err := m.key(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := k.SelfChecked(); got != c.want {
+			t.Errorf("%T: SelfChecked = %v", c.key, got)
+		}
+		h, err := cms.HashFor(k.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, opts := make([]byte, h.Size()), crypto.SignerOpts(h)
+		if !c.want {
+			opts = crypto.Hash(0)
+		}
+		if _, err := k.Sign(t.Context(), digest, opts); err != nil {
+			t.Errorf("%T: %v", c.key, err)
+		}
+		c.damage()
+		if _, err := k.Sign(t.Context(), digest, opts); !errors.Is(err, ErrChanged) {
+			t.Errorf("%T: signed with a damaged key: %v", c.key, err)
+		}
+	}
+	// The public half of another key: the certificate fits, the signature does not.
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := *other
+	//lint:ignore SA1019 as above
+	mixed.D = p256.D
+	m := material{signers: []crypto.Signer{&mixed}, certs: []*x509.Certificate{certify(t, other, nil, nil).cert}}
+	if _, err := m.key(now); err == nil {
+		t.Error("a key of two halves was opened")
+	}
+}
