@@ -109,20 +109,19 @@ func maxSignature(pub crypto.PublicKey) (int, error) {
 	return 0, fmt.Errorf("key of type %T: %w", pub, ErrUnsupported)
 }
 
-// addDigestAlgorithm writes the identifier without parameters (RFC 5754
+// digestAlgorithm writes the identifier without parameters (RFC 5754
 // clause 2: implementations should omit them).
-func addDigestAlgorithm(b *cryptobyte.Builder, h crypto.Hash) {
+func (d *der) digestAlgorithm(h crypto.Hash) error {
 	oid, err := HashOID(h)
-	if err != nil {
-		b.SetError(err)
-		return
+	if err == nil {
+		d.sequence(func() { d.oid(oid) })
 	}
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oid) })
+	return err
 }
 
-// addSignatureAlgorithm writes the algorithm of a signature by pub over h.
-func addSignatureAlgorithm(b *cryptobyte.Builder, pub crypto.PublicKey, h crypto.Hash, pss bool) {
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
+// signatureAlgorithm writes the algorithm of a signature by pub over h.
+func (d *der) signatureAlgorithm(pub crypto.PublicKey, h crypto.Hash, pss bool) {
+	d.sequence(func() {
 		for _, known := range hashes {
 			if known.hash != h {
 				continue
@@ -130,35 +129,35 @@ func addSignatureAlgorithm(b *cryptobyte.Builder, pub crypto.PublicKey, h crypto
 			switch pub.(type) {
 			case *rsa.PublicKey:
 				if pss {
-					addPSS(b, h)
+					d.pss(h, known.oid)
 					return
 				}
-				b.AddASN1ObjectIdentifier(known.withRSA)
-				b.AddASN1NULL() // RFC 4055 clause 5 demands it
+				d.oid(known.withRSA)
+				d.raw([]byte{byte(casn1.NULL), 0}) // RFC 4055 clause 5 demands it
 			case *ecdsa.PublicKey:
-				b.AddASN1ObjectIdentifier(known.withE)
+				d.oid(known.withE)
 			case ed25519.PublicKey:
-				b.AddASN1ObjectIdentifier(oidEd25519)
+				d.oid(oidEd25519)
 			}
 			return
 		}
 	})
 }
 
-// addPSS writes id-RSASSA-PSS with MGF1 over the same hash and a salt as long
+// pss writes id-RSASSA-PSS with MGF1 over the same hash and a salt as long
 // as the hash (RFC 4056 clause 3).
-func addPSS(b *cryptobyte.Builder, h crypto.Hash) {
-	hashAlgorithm := func(b *cryptobyte.Builder) { addDigestAlgorithm(b, h) }
-	b.AddASN1ObjectIdentifier(oidPSS)
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1(explicit(0), hashAlgorithm)
-		b.AddASN1(explicit(1), func(b *cryptobyte.Builder) {
-			b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddASN1ObjectIdentifier(oidMGF1)
-				hashAlgorithm(b)
+func (d *der) pss(h crypto.Hash, oid asn1.ObjectIdentifier) {
+	hashAlgorithm := func() { d.sequence(func() { d.oid(oid) }) }
+	d.oid(oidPSS)
+	d.sequence(func() {
+		d.element(explicit(0), hashAlgorithm)
+		d.element(explicit(1), func() {
+			d.sequence(func() {
+				d.oid(oidMGF1)
+				hashAlgorithm()
 			})
 		})
-		b.AddASN1(explicit(2), func(b *cryptobyte.Builder) { b.AddASN1Int64(int64(h.Size())) })
+		d.element(explicit(2), func() { d.small(byte(h.Size())) })
 	})
 }
 

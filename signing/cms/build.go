@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -53,47 +54,38 @@ func SignedAttributes(p AttrParams) ([]byte, error) {
 	if _, ok := p.Chain[0].PublicKey.(ed25519.PublicKey); ok && p.Hash != crypto.SHA512 {
 		return nil, fmt.Errorf("signed attributes: Ed25519 needs SHA-512, not %v (RFC 8419 clause 2.3)", p.Hash)
 	}
-	contentType, err1 := attribute(oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(OIDData) })
-	digest, err2 := attribute(oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(p.Digest) })
-	certificate, err3 := attribute(oidSigningCertificateV2, func(b *cryptobyte.Builder) {
-		nest(b, 3, func(b *cryptobyte.Builder) { // SigningCertificateV2, its certs, one ESSCertIDv2
-			b.AddASN1OctetString(sum(crypto.SHA256, p.Chain[0].Raw))
+	hash := sha256.Sum256(p.Chain[0].Raw)
+	contentType := attribute(oidContentType, func(d *der) { d.oid(OIDData) })
+	digest := attribute(oidMessageDigest, func(d *der) { d.octets(p.Digest) })
+	certificate := attribute(oidSigningCertificateV2, func(d *der) {
+		d.sequence(func() { // SigningCertificateV2, its certs, one ESSCertIDv2
+			d.sequence(func() {
+				d.sequence(func() { d.octets(hash[:]) })
+			})
 		})
 	})
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, fmt.Errorf("signed attributes: %w", err)
-	}
-	var b cryptobyte.Builder
-	addSetOf(&b, casn1.SET, contentType, digest, certificate)
-	return b.Bytes()
-}
-
-// nest opens depth SEQUENCEs in one another.
-func nest(b *cryptobyte.Builder, depth int, content func(*cryptobyte.Builder)) {
-	if depth == 0 {
-		content(b)
-		return
-	}
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { nest(b, depth-1, content) })
+	out := make(der, 0, len(contentType)+len(digest)+len(certificate)+8)
+	out.setOf(casn1.SET, contentType, digest, certificate)
+	return out, nil
 }
 
 // attribute returns a DER Attribute with one value.
-func attribute(oid asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oid)
-		b.AddASN1(casn1.SET, value)
+func attribute(oid asn1.ObjectIdentifier, value func(*der)) []byte {
+	d := make(der, 0, 128)
+	d.sequence(func() {
+		d.oid(oid)
+		d.element(casn1.SET, func() { value(&d) })
 	})
-	return b.Bytes()
+	return d
 }
 
-// addSetOf writes elements in DER order, each once (X.690 clause 11.6).
-func addSetOf(b *cryptobyte.Builder, tag casn1.Tag, elements ...[]byte) {
+// setOf writes elements in DER order, each once (X.690 clause 11.6).
+func (d *der) setOf(tag casn1.Tag, elements ...[]byte) {
 	slices.SortFunc(elements, bytes.Compare)
 	elements = slices.CompactFunc(elements, bytes.Equal)
-	b.AddASN1(tag, func(b *cryptobyte.Builder) {
+	d.element(tag, func() {
 		for _, e := range elements {
-			b.AddBytes(e)
+			d.raw(e)
 		}
 	})
 }
@@ -149,13 +141,10 @@ func (d SignedData) Verify() error {
 	if err := d.check(); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	var b cryptobyte.Builder
-	addSignatureAlgorithm(&b, d.Chain[0].PublicKey, d.Hash, d.PSS)
-	der, err := b.Bytes()
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	s, p := cryptobyte.String(der), Parsed{Hash: d.Hash, Signature: d.Signature}
+	var alg der
+	alg.signatureAlgorithm(d.Chain[0].PublicKey, d.Hash, d.PSS)
+	s, p := cryptobyte.String(alg), Parsed{Hash: d.Hash, Signature: d.Signature}
+	var err error
 	if p.algorithm, err = readAlgorithm(&s); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -181,50 +170,49 @@ func (d SignedData) check() error {
 	return nil
 }
 
-func assemble(d SignedData) ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { // ContentInfo
-		b.AddASN1ObjectIdentifier(oidSignedData)
-		b.AddASN1(explicit(0), func(b *cryptobyte.Builder) {
-			b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { // SignedData
-				b.AddASN1Int64(1) // RFC 5652 clause 5.1: id-data, issuerAndSerialNumber
-				b.AddASN1(casn1.SET, func(b *cryptobyte.Builder) { addDigestAlgorithm(b, d.Hash) })
-				b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(OIDData) })
-				certificates := make([][]byte, len(d.Chain))
-				for i, c := range d.Chain {
-					certificates[i] = c.Raw
-				}
-				addSetOf(b, explicit(0), certificates...)
-				b.AddASN1(casn1.SET, func(b *cryptobyte.Builder) { addSignerInfo(b, d) })
+func assemble(data SignedData) (out []byte, err error) {
+	size := 1024 + len(data.Attrs) + len(data.Signature) + len(data.Token)
+	certificates := make([][]byte, len(data.Chain))
+	for i, c := range data.Chain {
+		certificates[i] = c.Raw
+		size += len(c.Raw)
+	}
+	d := make(der, 0, size)
+	d.sequence(func() { // ContentInfo
+		d.oid(oidSignedData)
+		d.element(explicit(0), func() {
+			d.sequence(func() { // SignedData
+				d.small(1) // RFC 5652 clause 5.1: id-data, issuerAndSerialNumber
+				d.element(casn1.SET, func() { err = d.digestAlgorithm(data.Hash) })
+				d.sequence(func() { d.oid(OIDData) })
+				d.setOf(explicit(0), certificates...)
+				d.element(casn1.SET, func() { err = errors.Join(err, d.signerInfo(data)) })
 			})
 		})
 	})
-	return b.Bytes()
+	return d, err
 }
 
-func addSignerInfo(b *cryptobyte.Builder, d SignedData) {
-	signer := d.Chain[0]
-	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(1)
-		b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddBytes(signer.RawIssuer)
-			b.AddASN1BigInt(signer.SerialNumber)
+func (d *der) signerInfo(data SignedData) (err error) {
+	signer := data.Chain[0]
+	d.sequence(func() {
+		d.small(1)
+		d.sequence(func() {
+			d.raw(signer.RawIssuer)
+			err = d.serial(signer.SerialNumber)
 		})
-		addDigestAlgorithm(b, d.Hash)
-		b.AddUint8(uint8(explicit(0))) // [0] IMPLICIT SET OF: the signed bytes with another tag
-		b.AddBytes(d.Attrs[1:])
-		addSignatureAlgorithm(b, signer.PublicKey, d.Hash, d.PSS)
-		b.AddASN1OctetString(d.Signature)
-		if d.Token == nil {
-			return
+		err = errors.Join(err, d.digestAlgorithm(data.Hash))
+		d.raw([]byte{byte(explicit(0))}) // [0] IMPLICIT SET OF: the signed bytes with another tag
+		d.raw(data.Attrs[1:])
+		d.signatureAlgorithm(signer.PublicKey, data.Hash, data.PSS)
+		d.octets(data.Signature)
+		if data.Token != nil {
+			d.element(explicit(1), func() {
+				d.raw(attribute(oidSignatureTimeStamp, func(d *der) { d.raw(data.Token) }))
+			})
 		}
-		token, err := attribute(oidSignatureTimeStamp, func(b *cryptobyte.Builder) { b.AddBytes(d.Token) })
-		if err != nil {
-			b.SetError(err)
-			return
-		}
-		addSetOf(b, explicit(1), token)
 	})
+	return err
 }
 
 // Room returns the largest number of bytes that Assemble can produce for this

@@ -192,17 +192,11 @@ func TestAttributeTricksAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tstType, err := attribute(oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(OIDTSTInfo) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	twoDigests, err := attribute(oidMessageDigest, func(b *cryptobyte.Builder) {
-		b.AddASN1OctetString(sum(crypto.SHA256, content))
-		b.AddASN1OctetString(make([]byte, 32))
+	tstType := attribute(oidContentType, func(d *der) { d.oid(OIDTSTInfo) })
+	twoDigests := attribute(oidMessageDigest, func(d *der) {
+		d.octets(sum(crypto.SHA256, content))
+		d.octets(make([]byte, 32))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct {
 		change func(ct, md, ess []byte) []byte
 		want   error

@@ -11,8 +11,6 @@ import (
 	"math/big"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/cryptobyte"
 )
 
 func TestVerifySignature(t *testing.T) {
@@ -24,9 +22,9 @@ func TestVerifySignature(t *testing.T) {
 	}
 	message := []byte("what was signed")
 	algorithm := func(pub crypto.PublicKey, h crypto.Hash, pss bool) []byte {
-		var b cryptobyte.Builder
-		addSignatureAlgorithm(&b, pub, h, pss)
-		return b.BytesOrPanic()
+		var d der
+		d.signatureAlgorithm(pub, h, pss)
+		return d
 	}
 	for _, c := range []struct {
 		name string
@@ -76,10 +74,10 @@ func TestVerifySignature(t *testing.T) {
 func TestHugeKey(t *testing.T) {
 	n := new(big.Int).Lsh(big.NewInt(1), 1_000_000)
 	pub := &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 1<<31 - 1}
-	var b cryptobyte.Builder
-	addSignatureAlgorithm(&b, pub, crypto.SHA256, false)
+	var d der
+	d.signatureAlgorithm(pub, crypto.SHA256, false)
 	start := time.Now()
-	if err := VerifySignature(pub, b.BytesOrPanic(), nil, make([]byte, pub.Size())); !errors.Is(err, ErrUnsupported) {
+	if err := VerifySignature(pub, d, nil, make([]byte, pub.Size())); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
 	if took := time.Since(start); took > 10*time.Second {
