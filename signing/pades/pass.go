@@ -26,9 +26,10 @@ type Output interface {
 //
 // It proves what stands in the result, and not what was meant to: what is written is
 // read back and compared with the bytes that were hashed, and after each increment a
-// strict reader opens the output and must find what the increment was made for. So,
-// once they returned nil, the result begins with the base, byte for byte, and the
-// digest that was signed is the digest of what stands in it.
+// strict reader opens the bytes that were found equal and must find what the increment
+// was made for; only older cross-reference sections it does not parse again. So, once they
+// returned nil, the result begins with the base, byte for byte, and the digest that was
+// signed is the digest of what stands in it.
 //
 // After any error the output must be thrown away. A Pass is for one goroutine and must
 // be closed, which does not touch the output.
@@ -42,15 +43,17 @@ type Pass struct {
 	checked bool
 
 	// Of a small base only:
-	held []byte // what the output must hold
-	back []byte // what it held when it was read last
+	held    []byte // what the output must hold
+	written int    // how much of it was written
 }
 
 const (
 	// piece is how much is read, hashed, written and read back at a time: a core's
 	// caches hold it, and memory does not grow with the document.
-	piece = 128 << 10
-	// roomy is the size of the buffers for a small base, with room for increments.
+	piece = 64 << 10
+	// small is the size of the largest base that is held in memory.
+	small = 128 << 10
+	// roomy is the size of all buffers, with room for increments of a small base.
 	roomy = 192 << 10
 )
 
@@ -70,10 +73,10 @@ func putBuffer(b []byte) {
 // NewPass begins a signed file. Nothing is written yet.
 func NewPass(out Output, base io.ReaderAt, size int64) (*Pass, error) {
 	p := &Pass{out: out, base: base, size: size}
-	if size < 1 || size > piece {
+	if size < 1 || size > small {
 		return p, nil
 	}
-	p.held, p.back = getBuffer()[:size], getBuffer()
+	p.held = getBuffer()[:size]
 	if err := readFull(base, p.held, 0); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("read the PDF to be signed: %w", err)
@@ -96,27 +99,61 @@ func readFull(r io.ReaderAt, b []byte, at int64) error {
 // Close gives the memory back.
 func (p *Pass) Close() {
 	putBuffer(p.held)
-	putBuffer(p.back)
-	p.held, p.back, p.base, p.out, p.done, p.file = nil, nil, nil, nil, nil, nil
+	p.held, p.base, p.out, p.done, p.file = nil, nil, nil, nil, nil
 }
 
-// open opens what is in memory there, and the rest through its reader.
-func (p *Pass) open(r io.ReaderAt, memory []byte, size int64) (*pdf.File, error) {
-	if p.held != nil {
-		return pdf.OpenBytes(memory[:size:size])
+// reopen opens the output, which holds what the newest revision had and the increment:
+// both were compared.
+func (p *Pass) reopen(increment []byte) (*pdf.File, error) {
+	size := p.done.size + int64(len(increment))
+	r := appended{p.out, p.done.size, increment}
+	switch {
+	case p.held != nil && p.file != nil:
+		return p.file.ReopenBytes(p.held[:size:size])
+	case p.held != nil:
+		return pdf.OpenBytes(p.held[:size:size])
+	case p.file != nil:
+		return p.file.Reopen(r, size)
 	}
 	return pdf.Open(r, size)
+}
+
+// appended reads a file whose last bytes are in memory.
+type appended struct {
+	r    io.ReaderAt
+	from int64
+	tail []byte
+}
+
+// ReadAt is that of io.ReaderAt.
+func (a appended) ReadAt(b []byte, at int64) (n int, err error) {
+	if at < a.from {
+		n = int(min(int64(len(b)), a.from-at))
+		if n, err = a.r.ReadAt(b[:n], at); n == len(b) || at+int64(n) < a.from {
+			return n, err
+		}
+	}
+	at += int64(n) - a.from
+	n += copy(b[n:], a.tail[min(at, int64(len(a.tail))):])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // File returns the newest revision, opened: the base, or the output as it was checked
 // last. It is of use until the pass is closed.
 func (p *Pass) File() (*pdf.File, error) {
 	if p.file == nil {
-		f, err := p.open(p.base, p.held, p.size)
+		var err error
+		if p.held != nil {
+			p.file, err = pdf.OpenBytes(p.held[:p.size:p.size])
+		} else {
+			p.file, err = pdf.Open(p.base, p.size)
+		}
 		if err != nil {
 			return nil, err
 		}
-		p.file = f
 	}
 	return p.file, nil
 }
@@ -135,9 +172,8 @@ func (p *Pass) Copy(kind crypto.Hash) error {
 	}
 	h := newHashed(kind)
 	err := error(nil)
-	if p.held != nil { // read back with the increment
+	if p.held != nil { // written and read back with the increment
 		h.Write(p.held)
-		err = p.put(p.held)
 	} else {
 		err = p.copyPieces(h)
 	}
@@ -280,7 +316,7 @@ func (p *Pass) copyPieces(h *Hashed) error {
 		if err := p.put(b); err != nil {
 			return err
 		}
-		if err := p.compare(b, at); err != nil {
+		if err := p.compare(b, at, false); err != nil {
 			return err
 		}
 		at += int64(len(b))
@@ -288,19 +324,27 @@ func (p *Pass) copyPieces(h *Hashed) error {
 	return nil
 }
 
-// compare reads back what was written at an offset.
-func (p *Pass) compare(want []byte, at int64) error {
+// compare reads back what was written at an offset. With end, the output must end there.
+func (p *Pass) compare(want []byte, at int64, end bool) error {
 	back := getBuffer()
 	defer putBuffer(back)
 	for len(want) > 0 {
-		b := back[:min(len(want), len(back))]
-		if err := readFull(p.out, b, at); err != nil {
+		n := min(len(want), len(back)-1)
+		more := 0
+		if end && n == len(want) {
+			more = 1
+		}
+		got, err := p.out.ReadAt(back[:n+more], at)
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read the signed PDF back at offset %d: %w", at, err)
 		}
-		if !bytes.Equal(b, want[:len(b)]) {
+		if got != n {
+			return fmt.Errorf("%w: it does not end where it was written to, near offset %d", ErrResult, at+int64(got))
+		}
+		if !bytes.Equal(back[:n], want[:n]) {
 			return fmt.Errorf("%w: at offset %d it does not hold what was written there", ErrResult, at)
 		}
-		want, at = want[len(b):], at+int64(len(b))
+		want, at = want[n:], at+int64(n)
 	}
 	return nil
 }
@@ -350,13 +394,10 @@ func (p *Pass) Append(increment []byte, check func(*pdf.File) error) error {
 		return err
 	}
 	next.Write(increment)
-	if err := p.put(increment); err != nil {
-		return fmt.Errorf("write the signed PDF: %w", err)
-	}
-	if err := p.readBack(increment); err != nil {
+	if err := p.write(increment); err != nil {
 		return err
 	}
-	f, err := p.open(p.out, p.back, next.size)
+	f, err := p.reopen(increment)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrResult, err)
 	}
@@ -367,30 +408,17 @@ func (p *Pass) Append(increment []byte, check func(*pdf.File) error) error {
 	return nil
 }
 
-// readBack compares what is new in the output, or all of a small one, which is in p.back
-// then, and that it ends there.
-func (p *Pass) readBack(revision []byte) error {
-	size := p.done.size + int64(len(revision))
-	if p.held == nil {
-		if err := p.compare(revision, p.done.size); err != nil {
-			return err
-		}
-		var more [1]byte
-		if n, err := p.out.ReadAt(more[:], size); n != 0 || !errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: it does not end after %d bytes", ErrResult, size)
-		}
-		return nil
+// write writes an increment and compares what is new in the output, or all of a small one,
+// which must end there.
+func (p *Pass) write(increment []byte) error {
+	want, at := increment, p.done.size
+	if p.held != nil {
+		p.held = append(p.held, increment...)
+		want, at, increment = p.held, 0, p.held[p.written:]
 	}
-	p.held = append(p.held, revision...)
-	if int64(len(p.back)) <= size {
-		p.back = make([]byte, size+1)
+	if err := p.put(increment); err != nil {
+		return fmt.Errorf("write the signed PDF: %w", err)
 	}
-	n, err := p.out.ReadAt(p.back[:size+1], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the signed PDF back: %w", err)
-	}
-	if !bytes.Equal(p.back[:n], p.held) {
-		return fmt.Errorf("%w: it does not hold what was written", ErrResult)
-	}
-	return nil
+	p.written = len(p.held)
+	return p.compare(want, at, true)
 }

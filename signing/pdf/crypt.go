@@ -144,6 +144,10 @@ func (c *encryption) plain(o Object) (Object, error) {
 	if c == nil || c.strings == identity || o.Ref == c.ref || o.Stream && o.Value.Get("Type").Name() == "XRef" {
 		return o, nil
 	}
+	return c.decrypted(o)
+}
+
+func (c *encryption) decrypted(o Object) (Object, error) {
 	raw, err := o.Value.withStrings(func(s Value) ([]byte, error) {
 		b, err := c.decrypt(c.strings, o.Ref, s.Bytes())
 		return hexString(b), err

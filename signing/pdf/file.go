@@ -35,6 +35,7 @@ type File struct {
 	runs     int
 	decoding int
 	form     *form // the fields, once read
+	before   *File // while it is reopened: what it was
 }
 
 // Open reads the structure of a PDF: header, tail, cross-reference chain, encryption
@@ -51,18 +52,23 @@ func (f *File) structure() (*File, error) {
 	if err := f.readHeader(); err != nil {
 		return nil, err
 	}
+	return f, f.readStructure()
+}
+
+// readStructure reads all but the header.
+func (f *File) readStructure() error {
 	start, err := f.readTail()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.start = start
 	if err := f.readChain(start); err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.readEncryption(); err != nil {
-		return nil, err
+		return err
 	}
-	return f, f.readCatalog()
+	return f.readCatalog()
 }
 
 // readHeader demands "%PDF-m.n" as the first bytes (7.5.2).

@@ -57,24 +57,27 @@ type run struct {
 	at           int64 // table: file offset of its first entry; stream: offset in rows
 }
 
+const twoKinds = "its cross-reference sections are of two kinds"
+
 // readChain reads all sections, the newest first.
 func (f *File) readChain(start int64) error {
-	seen := map[int64]bool{}
 	for off := start; ; {
-		if seen[off] {
+		if f.before != nil && off == f.before.start {
+			return f.link()
+		}
+		if slices.ContainsFunc(f.sections, func(s *section) bool { return s.offset == off }) {
 			return broken("the chain of cross-reference sections loops at offset %d", off)
 		}
 		if len(f.sections) == maxSections {
 			return refuse(ReasonTooLarge, "more than %d revisions", maxSections)
 		}
-		seen[off] = true
 		s, err := f.section(off)
 		if err != nil {
 			return err
 		}
 		f.sections = append(f.sections, s)
 		if s.kind != f.sections[0].kind {
-			f.note("its cross-reference sections are of two kinds")
+			f.note(twoKinds)
 		}
 		if stm := s.trailer.Get("XRefStm"); s.kind == XRefTable && !stm.IsNull() {
 			if err := f.readHidden(s, stm); err != nil {
