@@ -106,39 +106,15 @@ func (p *Pass) Close() {
 // both were compared.
 func (p *Pass) reopen(increment []byte) (*pdf.File, error) {
 	size := p.done.size + int64(len(increment))
-	r := appended{p.out, p.done.size, increment}
 	switch {
 	case p.held != nil && p.file != nil:
 		return p.file.ReopenBytes(p.held[:size:size])
 	case p.held != nil:
 		return pdf.OpenBytes(p.held[:size:size])
 	case p.file != nil:
-		return p.file.Reopen(r, size)
+		return p.file.Reopen(p.out, increment)
 	}
-	return pdf.Open(r, size)
-}
-
-// appended reads a file whose last bytes are in memory.
-type appended struct {
-	r    io.ReaderAt
-	from int64
-	tail []byte
-}
-
-// ReadAt is that of io.ReaderAt.
-func (a appended) ReadAt(b []byte, at int64) (n int, err error) {
-	if at < a.from {
-		n = int(min(int64(len(b)), a.from-at))
-		if n, err = a.r.ReadAt(b[:n], at); n == len(b) || at+int64(n) < a.from {
-			return n, err
-		}
-	}
-	at += int64(n) - a.from
-	n += copy(b[n:], a.tail[min(at, int64(len(a.tail))):])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
+	return pdf.Open(p.out, size)
 }
 
 // File returns the newest revision, opened: the base, or the output as it was checked

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,9 +213,12 @@ func sigDict(in SignParams, lock *pdf.Lock) (body []byte, byteRange int) {
 
 // withGap ends a signature dictionary: room where the byte range goes, and /Contents.
 func withGap(b []byte, room int) []byte {
+	b = slices.Grow(b, byteRangeWidth+2*room+len(contents)+len(contentsEnd))
 	b = fmt.Appendf(b, "%-*s", byteRangeWidth, noByteRange)
-	b = append(b, " /Contents <"...)
-	b = append(b, bytes.Repeat([]byte{'0'}, 2*room)...)
+	b = append(b, contents...)
+	for range 2 * room {
+		b = append(b, '0')
+	}
 	return append(b, contentsEnd...)
 }
 
@@ -235,8 +239,11 @@ func references(in SignParams, lock *pdf.Lock) []byte {
 	return append(b, " ]"...)
 }
 
-// contentsEnd is what follows the digits of /Contents in the dictionary.
-const contentsEnd = "> >>"
+// What stands before and behind the digits of /Contents in the dictionary.
+const (
+	contents    = " /Contents <"
+	contentsEnd = "> >>"
+)
 
 // setFlags sets the signature flags for an empty field that others have made.
 func (e *edit) setFlags() error {
@@ -273,7 +280,7 @@ func cut(in SignParams, increment []byte, end int) *Unsigned {
 	shut := end - len(contentsEnd)
 	return &Unsigned{
 		BaseSize: in.File.Size(), Field: in.Field, Hash: in.Hash, GapHex: 2 * in.Room,
-		Head: bytes.Clone(increment[:shut-2*in.Room]), Tail: bytes.Clone(increment[shut:]),
+		Head: slices.Clip(increment[:shut-2*in.Room]), Tail: increment[shut:],
 	}
 }
 

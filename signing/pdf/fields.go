@@ -48,12 +48,19 @@ type form struct {
 // AcroForm returns the interactive form dictionary (12.7.3), with the zero Ref
 // if it is a direct value of the catalog, and the null value if there is none.
 func (f *File) AcroForm() (Object, error) {
+	const small = 4 << 10
+	if f.acroForm.Value.kind == Dict {
+		return f.acroForm, nil
+	}
 	o, err := f.ResolveObject(f.catalog.Value.Get("AcroForm"))
 	if err != nil {
 		return o, err
 	}
 	if !o.Value.IsNull() && o.Value.kind != Dict {
 		return o, broken("its form (/AcroForm) is %s", o.Value.kind)
+	}
+	if len(o.Value.raw) <= small {
+		f.acroForm = f.kept(o)
 	}
 	return o, nil
 }
@@ -372,7 +379,7 @@ func (w *formWalk) rename() {
 
 // signatureField reads one signature field and, if it is signed, its signature.
 func (w *formWalk) signatureField(n node) error {
-	fd := Field{Name: n.name, Object: n.obj.compact()}
+	fd := Field{Name: n.name, Object: w.f.kept(n.obj)}
 	v, err := w.f.ResolveObject(n.obj.Value.Get("V"))
 	if err != nil {
 		return err

@@ -9,9 +9,10 @@ import (
 // A File is an opened PDF. It reads from the io.ReaderAt it was opened on, keeps
 // no more than what was asked for, and is not safe for concurrent use.
 type File struct {
-	r      io.ReaderAt
-	size   int64
-	memory []byte // all of it, of a file opened in memory
+	r        io.ReaderAt
+	size     int64
+	memory   []byte // the end of the file, if that is in memory, or all of it
+	memoryAt int64  // where memory begins
 
 	version   string
 	start     int64 // what the last startxref says
@@ -27,14 +28,17 @@ type File struct {
 	odd       string // why some validators refuse the cross-reference chain, else empty
 
 	blocks   [4]block // read last
+	scan     *scan    // while a scan is under way
 	oldest   int      // index of the block to be replaced next
 	open     []Value  // room for parsers
+	parser   parser   // of parseAt
 	streams  []*objectStream
 	work     int64 // bytes read, parsed and decompressed so far
 	rowBytes int64 // entries kept of cross-reference streams and irregular tables
 	runs     int
 	decoding int
-	form     *form // the fields, once read
+	form     *form  // the fields, once read
+	acroForm Object // once read, if it is small
 	before   *File // while it is reopened: what it was
 }
 
@@ -109,7 +113,7 @@ func (f *File) readCatalog() error {
 			return err
 		}
 	}
-	f.catalog = o.compact()
+	f.catalog = f.kept(o)
 	return nil
 }
 

@@ -44,6 +44,15 @@ var classes = func() (t [256]uint8) {
 	return t
 }()
 
+// hexadecimal has what may stand in a hexadecimal string: digits and white space.
+var hexadecimal = func() (t [256]bool) {
+	for c := range t {
+		_, digit := hexDigit(byte(c))
+		t[c] = digit || isSpace(byte(c))
+	}
+	return t
+}()
+
 func isSpace(c byte) bool { return classes[c] == 1 }
 
 func isRegular(c byte) bool { return classes[c] == 0 }
@@ -190,16 +199,19 @@ func (p *parser) literal() error {
 
 // hex reads a hexadecimal string (7.3.4.3).
 func (p *parser) hex() error {
-	for p.pos++; p.pos < len(p.buf); p.pos++ {
-		c := p.buf[p.pos]
+	p.pos++
+	for i, c := range p.buf[p.pos:] {
+		if hexadecimal[c] {
+			continue
+		}
+		p.pos += i
 		if c == '>' {
 			p.pos++
 			return nil
 		}
-		if _, ok := hexDigit(c); !ok && !isSpace(c) {
-			return broken("%q in a hexadecimal string", c)
-		}
+		return broken("%q in a hexadecimal string", c)
 	}
+	p.pos = len(p.buf)
 	return p.end()
 }
 

@@ -6,19 +6,23 @@ import (
 	"io"
 )
 
-// Reopen opens the file that f has become by an increment: r has size bytes, and the
-// caller knows that they begin with those that f was read from. It reads tail, new
-// cross-reference sections, encryption and catalog, and whatever is asked for later, from
-// r. Only the sections that f has read it takes from f, where the new ones link to
-// the newest of them; any other chain is read anew.
+// Reopen opens the file that f has become by an increment. The caller knows that r begins
+// with the bytes that f was read from, that the increment follows, and that r ends there. Tail, new
+// cross-reference sections, encryption and catalog are read, as is whatever is asked for
+// later. Only the sections that f has read are taken from f, where the new ones link to
+// the newest of them; any other chain is read anew. The increment must not change as
+// long as the File, or a value read from it, is used.
 //
 // What [File.CheckStructure] found odd about f counts for the new file, too.
-func (f *File) Reopen(r io.ReaderAt, size int64) (*File, error) {
-	next := &File{r: r, size: size, before: f, version: f.version, blocks: f.blocks}
+func (f *File) Reopen(r io.ReaderAt, increment []byte) (*File, error) {
+	next := &File{
+		r: r, size: f.size + int64(len(increment)), memory: increment, memoryAt: f.size,
+		before: f, version: f.version, blocks: f.blocks,
+	}
 	return next.reopen()
 }
 
-// ReopenBytes is Reopen of a file that is in memory, as [OpenBytes] has it.
+// ReopenBytes is Reopen of a file of which all is in memory, as [OpenBytes] has it.
 func (f *File) ReopenBytes(b []byte) (*File, error) {
 	next := &File{r: bytes.NewReader(b), size: int64(len(b)), memory: b, before: f, version: f.version}
 	return next.reopen()

@@ -64,7 +64,7 @@ func FuzzReopen(f *testing.F) {
 		before := view(base)
 		all := append(bytes.Clone(in), tail...)
 		want, err := open(t, all)
-		got, err1 := base.Reopen(bytes.NewReader(all), int64(len(all)))
+		got, err1 := base.Reopen(bytes.NewReader(all), all[len(in):])
 		inMemory, err2 := base.ReopenBytes(all)
 		if (err1 == nil) != (err == nil) || (err2 == nil) != (err == nil) {
 			t.Fatalf("opened anew: %v, again: %v, in memory: %v", err, err1, err2)

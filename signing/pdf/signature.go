@@ -55,7 +55,10 @@ func (f *File) readByteRange(fd *Field, sig Object) error {
 	if b[0] != 0 || b[1] != at || b[2] != at+int64(len(contents.raw)) {
 		return refuse(ReasonSignature, "the gap in the byte range of field %q is not exactly its signature", fd.Name)
 	}
-	fd.ContentsHex = bytes.Clone(contents.raw[1 : len(contents.raw)-1])
+	fd.ContentsHex = contents.raw[1 : len(contents.raw)-1 : len(contents.raw)-1]
+	if !f.inMemory(sig.base) {
+		fd.ContentsHex = bytes.Clone(fd.ContentsHex)
+	}
 	return f.checkRevisionEnd(fd.Name, b[2]+b[3])
 }
 

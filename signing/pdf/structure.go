@@ -27,6 +27,8 @@ func (f *File) CheckStructure() error {
 			return err
 		}
 	}
+	var room scan
+	check = f.scanning(&room, check)
 	own := f.ownStreams()
 	var inside []member
 	for _, s := range f.index {
@@ -53,6 +55,15 @@ func (f *File) CheckStructure() error {
 		return nil
 	}
 	return err
+}
+
+// scanning returns a check that reads the file on and on.
+func (f *File) scanning(room *scan, check func(Ref, int64) error) func(Ref, int64) error {
+	return func(ref Ref, offset int64) error {
+		f.scan = room
+		defer func() { f.scan = nil }()
+		return check(ref, offset)
+	}
 }
 
 // checkHead looks whether an object starts at its place.
@@ -114,9 +125,16 @@ func (f *File) checkObject(ref Ref, offset int64) error {
 
 // checkStreamEnd looks for "endstream endobj" where /Length says that the data ends.
 func (f *File) checkStreamEnd(o Object) error {
-	length, err := f.Resolve(o.Value.Get("Length"))
-	if err != nil {
-		return err
+	length := o.Value.Get("Length")
+	if _, indirect := length.Ref(); indirect {
+		var err error
+		room := f.scan
+		f.scan = nil // what is read on the way there may be kept
+		length, err = f.Resolve(length)
+		f.scan = room
+		if err != nil {
+			return err
+		}
 	}
 	n, ok := length.Int()
 	if !ok || n < 0 || n > f.size-o.data {

@@ -105,6 +105,11 @@ func (u *Update) Finish() ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
+	room := 1 << 10 // and for the cross-reference section
+	for i := range u.objs {
+		room += len(u.objs[i].body) + len(u.objs[i].data) + 64
+	}
+	b.Grow(room)
 	if last[0] != '\n' && last[0] != '\r' {
 		b.WriteByte('\n')
 	}
@@ -193,14 +198,13 @@ func (u *Update) prev() []byte { return fmt.Appendf(nil, " /Prev %d", u.f.start)
 
 // trailer copies the newest trailer and adds what belongs to this section.
 func (u *Update) trailer(own []byte, size uint32) []byte {
-	skip := map[string]bool{
-		"Size": true, "Prev": true, "XRefStm": true, "Type": true, "W": true, "Index": true,
-		"Filter": true, "DecodeParms": true, "Length": true, "DL": true, "F": true, "FFilter": true, "FDecodeParms": true,
-	}
 	out := append([]byte("<<"), own...)
 	out = fmt.Appendf(out, " /Size %d", size)
 	for k, v := range u.f.Trailer().Entries() {
-		if !skip[k.Name()] {
+		switch k.Name() {
+		case "Size", "Prev", "XRefStm", "Type", "W", "Index", // of the section
+			"Filter", "DecodeParms", "Length", "DL", "F", "FFilter", "FDecodeParms": // of its stream
+		default:
 			out = append(append(append(append(out, ' '), k.raw...), ' '), v.raw...)
 		}
 	}

@@ -161,6 +161,15 @@ func (v Value) sameName(w Value) bool {
 	return decodeName(v.raw) == decodeName(w.raw)
 }
 
+// kept returns o so that it can be kept: it does not hold on to a buffer that it shares
+// with others, unless that is in memory anyway.
+func (f *File) kept(o Object) Object {
+	if o.base >= 0 && f.inMemory(o.base) {
+		return o
+	}
+	return o.compact()
+}
+
 // compact returns a copy of o that keeps nothing in memory but its own bytes.
 func (o Object) compact() Object {
 	if o.rebuilt {

@@ -28,8 +28,13 @@ func (f *File) window(off int64, n int) ([]byte, bool, error) {
 	}
 	n = int(min(int64(n), f.size-off))
 	eof := off+int64(n) == f.size
-	if f.memory != nil {
-		return f.memory[off : off+int64(n) : off+int64(n)], eof, nil
+	if f.inMemory(off) {
+		b := f.memory[off-f.memoryAt:]
+		return b[:n:n], eof, nil
+	}
+	if f.scan != nil {
+		b, err := f.scanned(off, n)
+		return b, eof, err
 	}
 	for i := range f.blocks {
 		b := &f.blocks[i]
@@ -48,6 +53,9 @@ func (f *File) window(off int64, n int) ([]byte, bool, error) {
 	return buf[:n:n], eof, nil
 }
 
+// inMemory reports whether everything from an offset on is in memory.
+func (f *File) inMemory(off int64) bool { return f.memory != nil && off >= f.memoryAt }
+
 // place says which block a read at off replaces, and how much it should read.
 func (f *File) place(off int64) (slot int, want int64) {
 	for i := range f.blocks {
@@ -65,13 +73,18 @@ func (f *File) read(off int64, n int) ([]byte, error) {
 		return nil, err
 	}
 	buf := make([]byte, n)
-	if got, err := f.r.ReadAt(buf, off); got < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, fmt.Errorf("read %d bytes of the PDF at offset %d: %w", n, off, err)
+	return buf, f.readAt(buf, off)
+}
+
+func (f *File) readAt(buf []byte, off int64) error {
+	got, err := f.r.ReadAt(buf, off)
+	if got == len(buf) {
+		return nil
 	}
-	return buf, nil
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read %d bytes of the PDF at offset %d: %w", len(buf), off, err)
 }
 
 // spend takes n from the budget that bounds all work on one file.
@@ -105,7 +118,7 @@ func (f *File) reuse(p *parser) {
 // until they are enough.
 func (f *File) parseAt(off int64, read func(*parser) error) error {
 	n := 1 << 10
-	if f.memory != nil {
+	if f.inMemory(off) {
 		n = maxObjectBytes
 	}
 	for ; n <= maxObjectBytes; n *= 4 {
@@ -113,13 +126,14 @@ func (f *File) parseAt(off int64, read func(*parser) error) error {
 		if err != nil {
 			return err
 		}
-		p := newParser(buf, eof)
-		p.open = f.open[:0]
+		p := &f.parser // no read parses anything else meanwhile
+		*p = parser{buf: buf, eof: eof, left: maxValues, open: f.open[:0]}
 		err = read(p)
 		f.reuse(p)
 		if err := f.parsed(p, p.pos); err != nil {
 			return err
 		}
+		p.buf = nil
 		if !errors.Is(err, errShort) {
 			return err
 		}
