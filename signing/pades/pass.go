@@ -26,10 +26,9 @@ type Output interface {
 //
 // It proves what stands in the result, and not what was meant to: what is written is
 // read back and compared with the bytes that were hashed, and after each increment a
-// strict reader opens the bytes that were found equal and must find what the increment
-// was made for; only older cross-reference sections it does not parse again. So, once they
-// returned nil, the result begins with the base, byte for byte, and the digest that was
-// signed is the digest of what stands in it.
+// strict reader opens what was read back and must find what the increment was made for.
+// So, once they returned nil, the result begins with the base, byte for byte, and the
+// digest that was signed is the digest of what stands in it.
 //
 // After any error the output must be thrown away. A Pass is for one goroutine and must
 // be closed, which does not touch the output.
@@ -102,19 +101,17 @@ func (p *Pass) Close() {
 	p.held, p.base, p.out, p.done, p.file = nil, nil, nil, nil, nil
 }
 
-// reopen opens the output, which holds what the newest revision had and the increment:
-// both were compared.
+// reopen opens the output. What was read back equals what is in memory: the increment, and
+// all of a small base, from which the revision before was read, too. A large base may have
+// changed between the reading of its structure and the copying, so all is read anew.
 func (p *Pass) reopen(increment []byte) (*pdf.File, error) {
-	size := p.done.size + int64(len(increment))
 	switch {
-	case p.held != nil && p.file != nil:
-		return p.file.ReopenBytes(p.held[:size:size])
-	case p.held != nil:
-		return pdf.OpenBytes(p.held[:size:size])
-	case p.file != nil:
-		return p.file.Reopen(p.out, increment)
+	case p.held == nil:
+		return pdf.OpenTail(p.out, p.done.size+int64(len(increment)), increment)
+	case p.file == nil:
+		return pdf.OpenBytes(slices.Clip(p.held))
 	}
-	return pdf.Open(p.out, size)
+	return p.file.Reopen(slices.Clip(p.held))
 }
 
 // File returns the newest revision, opened: the base, or the output as it was checked
@@ -389,6 +386,9 @@ func (p *Pass) Append(increment []byte, check func(*pdf.File) error) error {
 func (p *Pass) write(increment []byte) error {
 	want, at := increment, p.done.size
 	if p.held != nil {
+		if int64(len(p.held)) != at {
+			return fmt.Errorf("%w: more was written to it before an error", ErrResult)
+		}
 		p.held = append(p.held, increment...)
 		want, at, increment = p.held, 0, p.held[p.written:]
 	}

@@ -49,7 +49,7 @@ type form struct {
 // if it is a direct value of the catalog, and the null value if there is none.
 func (f *File) AcroForm() (Object, error) {
 	const small = 4 << 10
-	if f.acroForm.Value.kind == Dict {
+	if f.acroForm.Value.kind == Dict { // never one that stands in the catalog
 		return f.acroForm, nil
 	}
 	o, err := f.ResolveObject(f.catalog.Value.Get("AcroForm"))
@@ -59,7 +59,7 @@ func (f *File) AcroForm() (Object, error) {
 	if !o.Value.IsNull() && o.Value.kind != Dict {
 		return o, broken("its form (/AcroForm) is %s", o.Value.kind)
 	}
-	if len(o.Value.raw) <= small {
+	if o.Ref != (Ref{}) && len(o.Value.raw) <= small {
 		f.acroForm = f.kept(o)
 	}
 	return o, nil

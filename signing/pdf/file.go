@@ -46,6 +46,12 @@ type File struct {
 // and catalog. It refuses what cannot be signed with a [RefusedError].
 func Open(r io.ReaderAt, size int64) (*File, error) { return (&File{r: r, size: size}).structure() }
 
+// OpenTail is Open of a file of which the last bytes are in memory, too. They must not
+// change as long as the File, or a value read from it, is used.
+func OpenTail(r io.ReaderAt, size int64, tail []byte) (*File, error) {
+	return (&File{r: r, size: size, memory: tail, memoryAt: size - int64(len(tail))}).structure()
+}
+
 // OpenBytes is Open of a file that is in memory. Nothing of it is copied: it must not
 // change as long as the File, or a value read from it, is used.
 func OpenBytes(b []byte) (*File, error) {

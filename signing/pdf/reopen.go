@@ -3,27 +3,16 @@ package pdf
 import (
 	"bytes"
 	"cmp"
-	"io"
 )
 
-// Reopen opens the file that f has become by an increment. The caller knows that r begins
-// with the bytes that f was read from, that the increment follows, and that r ends there. Tail, new
-// cross-reference sections, encryption and catalog are read, as is whatever is asked for
-// later. Only the sections that f has read are taken from f, where the new ones link to
-// the newest of them; any other chain is read anew. The increment must not change as
-// long as the File, or a value read from it, is used.
+// Reopen opens the file that f, which [OpenBytes] opened, has become by an increment: b has
+// all of it, and the caller knows that it begins with the bytes that f was read from. Tail,
+// new cross-reference sections, encryption and catalog are read from b, as is whatever is
+// asked for later. Only the sections that f has read are taken from f, where the new
+// ones link to the newest of them; any other chain is read anew.
 //
 // What [File.CheckStructure] found odd about f counts for the new file, too.
-func (f *File) Reopen(r io.ReaderAt, increment []byte) (*File, error) {
-	next := &File{
-		r: r, size: f.size + int64(len(increment)), memory: increment, memoryAt: f.size,
-		before: f, version: f.version, blocks: f.blocks,
-	}
-	return next.reopen()
-}
-
-// ReopenBytes is Reopen of a file of which all is in memory, as [OpenBytes] has it.
-func (f *File) ReopenBytes(b []byte) (*File, error) {
+func (f *File) Reopen(b []byte) (*File, error) {
 	next := &File{r: bytes.NewReader(b), size: int64(len(b)), memory: b, before: f, version: f.version}
 	return next.reopen()
 }
