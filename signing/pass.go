@@ -166,12 +166,22 @@ func (p *Pass) look() error {
 	return nil
 }
 
+// CheckTimestamp is the function of that name for the newest revision.
+func (p *Pass) CheckTimestamp(fields []string) error {
+	f, err := p.pass.File()
+	if err != nil {
+		return err
+	}
+	return pades.CheckTimestamp(f, fields)
+}
+
 // A Stamping asks an authority for the token over a digest that was made with h.
 type Stamping func(ctx context.Context, digest []byte, h crypto.Hash) ([]byte, error)
 
 // Extend adds validation data and, if there is room for a token, a document timestamp,
 // as [NewExtension], [FinishExtension] and [CheckExtension] do. The signatures made
-// in this pass were verified in it; only if the base had others is it read once more.
+// in this pass were verified in it; only if the base had others is it read once more. With
+// [pades.ErrNoRoom] for the token nothing was written, and it may be called once more.
 func (p *Pass) Extend(ctx context.Context, params ExtensionParams, stamp Stamping) (Extension, Result, error) {
 	x, err := p.extension(params)
 	if err != nil {

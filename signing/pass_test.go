@@ -324,6 +324,11 @@ func TestPassExtends(t *testing.T) {
 		if _, _, err := p.Extend(t.Context(), params, wrong); !errors.Is(err, signing.ErrToken) {
 			t.Errorf("%s: a token of something else: %v", name, err)
 		}
+		tight := params
+		tight.TokenRoom = 64
+		if _, _, err := p.Extend(t.Context(), tight, stampDigest); !errors.Is(err, pades.ErrNoRoom) || !bytes.Equal(out.b, before) {
+			t.Errorf("%s: a token that does not fit: %v, and %d bytes written", name, err, len(out.b)-len(before))
+		}
 		x, res, err := p.Extend(t.Context(), params, stampDigest)
 		check(t, err)
 		if res.Size != int64(len(out.b)) || !bytes.HasPrefix(out.b, before) {

@@ -212,52 +212,54 @@ func demoSigner(pki *demopki.PKI, a *mail.Address, now time.Time) (signing.Key, 
 	return authority.Issue(context.Background(), ca.Subject{Name: a.Name, Address: a.Address, RequestID: "demo"}, now, rand.Reader)
 }
 
-// run makes R0, then one revision after the other in a scratch directory beside the
-// output, and moves the last one into place once it is checked.
-func (j *signJob) run(ctx context.Context, in, out string) (signing.Result, error) {
-	scratch, err := os.MkdirTemp(filepath.Dir(out), ".countersign-")
-	if err != nil {
-		return signing.Result{}, err
-	}
-	defer os.RemoveAll(scratch)
-	if err := j.checkIn(ctx, in); err != nil {
-		return signing.Result{}, err
-	}
-	current, fields := in, []string{j.field}
+// run makes the signed file in a scratch directory beside the output, and moves it into
+// place once all of it is checked.
+func (j *signJob) run(ctx context.Context, in, out string) (res signing.Result, err error) {
+	err = inScratch(out, func(dir string) (string, error) {
+		if err := j.checkIn(ctx, in); err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, "signed.pdf")
+		return path, rewrite(in, path, func(w, base *os.File, size int64) error {
+			p, err := signing.NewPass(w, io.NewSectionReader(base, 0, size))
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			res, err = j.sign(ctx, p)
+			return err
+		})
+	})
+	return res, err
+}
+
+// sign makes R0, then one revision after the other, in one pass.
+func (j *signJob) sign(ctx context.Context, p *signing.Pass) (res signing.Result, err error) {
+	fields := []string{j.field}
 	if j.field == "" {
-		current = filepath.Join(scratch, "r0.pdf")
-		if fields, err = j.prepare(in, current); err != nil {
-			return signing.Result{}, err
+		if res, fields, err = p.Prepare(j.specs()); err != nil {
+			return res, err
 		}
 	}
-	if err := j.checkLocks(current, fields); err != nil {
-		return signing.Result{}, err
+	if j.level == "B-LTA" { // found out before a key is asked
+		if err := p.CheckTimestamp(fields); err != nil {
+			return res, err
+		}
 	}
 	if err := j.inspected(); err != nil {
-		return signing.Result{}, err
+		return res, err
 	}
-	var res signing.Result
 	for i, s := range j.steps {
-		next := filepath.Join(scratch, fmt.Sprintf("%d.pdf", i+1))
 		s.params.Unprepared = i == 0 && j.field != ""
 		s.params.Field, s.params.Lock = fields[i], lockStep(fields, i, s.params.Certification > 0)
-		if res, err = j.signOne(ctx, s, current, next); err != nil {
+		if res, err = j.signOne(ctx, p, s); err != nil {
 			return res, err
 		}
-		current = next
 	}
 	if atLeast(j.level, "B-LT") {
-		next := filepath.Join(scratch, "extended.pdf")
-		e, err := j.extend(ctx, j.level, current, next, j.data)
-		if err != nil {
-			return res, err
-		}
-		current, res = next, e.Result
-		if e.x.Timestamped() {
-			j.lasts = e.token.Signer.NotAfter
-		}
+		return j.lasting(ctx, p)
 	}
-	return res, publish(current, out)
+	return res, nil
 }
 
 // checkIn finds out, before a key is asked, whether the level can be had: that signatures in
@@ -271,15 +273,8 @@ func (j *signJob) checkIn(ctx context.Context, in string) error {
 	return j.ready(ctx)
 }
 
-// checkLocks finds out, before a key is asked, whether a document timestamp may follow.
-func (j *signJob) checkLocks(r0 string, fields []string) error {
-	if j.level != "B-LTA" {
-		return nil
-	}
-	return withFile(r0, func(f io.ReaderAt, size int64) error { return signing.CheckTimestamp(f, size, fields) })
-}
-
-func (j *signJob) prepare(in, out string) (names []string, err error) {
+// specs says which fields to make.
+func (j *signJob) specs() []pades.FieldSpec {
 	var specs []pades.FieldSpec
 	for i, s := range j.steps {
 		name := fmt.Sprintf("Signature%d", i+1)
@@ -293,11 +288,7 @@ func (j *signJob) prepare(in, out string) (names []string, err error) {
 		}
 		specs = append(specs, spec)
 	}
-	err = rewrite(in, out, func(w, base *os.File, size int64) error {
-		_, names, err = signing.Prepare(w, io.NewSectionReader(base, 0, size), specs)
-		return err
-	})
-	return names, err
+	return specs
 }
 
 // rewrite opens one file and writes another from it.
@@ -318,28 +309,49 @@ func rewrite(in, out string, write func(w, base *os.File, size int64) error) err
 	return errors.Join(write(w, base, st.Size()), w.Close())
 }
 
-// signOne makes one signature: intent, ticket, timestamp, file and its check in one pass.
-func (j *signJob) signOne(ctx context.Context, s signStep, in, out string) (res signing.Result, err error) {
+// signOne makes one signature, with its timestamp.
+func (j *signJob) signOne(ctx context.Context, p *signing.Pass, s signStep) (signing.Result, error) {
 	s.state(time.Now(), j.font)
+	job := signing.Job{Params: s.params, Key: s.key}
 	if j.client != nil {
-		s.params.TokenRoom = j.client.TokenRoom()
+		job.TokenRoom = j.client.TokenRoom()
+		job.Stamp = func(ctx context.Context, signature []byte) ([]byte, error) {
+			token, err := j.client.Timestamp(ctx, signature, crypto.SHA256)
+			return token.DER, err
+		}
 	}
-	var intent signing.Intent
-	var proof signing.Proof
-	err = rewrite(in, out, func(w, base *os.File, size int64) error {
-		if intent, err = signing.NewIntent(base, size, s.params); err != nil {
-			return err
-		}
-		if proof, err = j.prove(ctx, s.key, intent); err != nil {
-			return err
-		}
-		res, err = signing.Release(w, base, intent, proof)
-		return err
-	})
+	made, err := p.Sign(ctx, job)
 	if err != nil {
+		return made.Result, err
+	}
+	return made.Result, j.addEvidence(ctx, made.Intent, made.Proof)
+}
+
+// lasting adds what proves the signatures and, but at level B-LT, a document timestamp. Should
+// another authority step in whose tokens are larger, it is laid out anew, with room for them.
+func (j *signJob) lasting(ctx context.Context, p *signing.Pass) (res signing.Result, err error) {
+	params := signing.ExtensionParams{Data: j.data, Strict: j.strict}
+	if j.level == "B-LT" {
+		_, res, err = p.Extend(ctx, params, nil)
 		return res, err
 	}
-	return res, j.addEvidence(ctx, intent, proof)
+	if err := j.ready(ctx); err != nil {
+		return res, err
+	}
+	stamp := func(ctx context.Context, digest []byte, h crypto.Hash) ([]byte, error) {
+		token, err := j.client.TimestampDigest(ctx, digest, h)
+		if err == nil {
+			j.lasts = token.Signer.NotAfter
+		}
+		return token.DER, err
+	}
+	for range 2 {
+		params.TokenRoom = j.client.TokenRoom()
+		if _, res, err = p.Extend(ctx, params, stamp); !errors.Is(err, pades.ErrNoRoom) {
+			break
+		}
+	}
+	return res, err
 }
 
 // addEvidence gathers what proves a signature just made, before its certificate ends.
@@ -357,17 +369,4 @@ func (j *signJob) addEvidence(ctx context.Context, in signing.Intent, p signing.
 	}
 	j.data.Add(more)
 	return nil
-}
-
-func (j *signJob) prove(ctx context.Context, key signing.Key, in signing.Intent) (signing.Proof, error) {
-	ticket, err := signing.NewTicket(in)
-	if err != nil {
-		return signing.Proof{}, err
-	}
-	signature, err := ticket.Sign(ctx, key)
-	if err != nil || j.client == nil {
-		return signing.Proof{Signature: signature}, err
-	}
-	token, err := j.client.Timestamp(ctx, signature, crypto.SHA256)
-	return signing.Proof{Signature: signature, Token: token.DER}, err
 }

@@ -39,7 +39,7 @@ type File struct {
 	decoding int
 	form     *form  // the fields, once read
 	acroForm Object // once read, if it is small
-	before   *File // while it is reopened: what it was
+	before   *File  // while it is reopened: what it was
 }
 
 // Open reads the structure of a PDF: header, tail, cross-reference chain, encryption
