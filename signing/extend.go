@@ -99,16 +99,6 @@ func CheckExtendable(base io.ReaderAt, size int64) error {
 	return err
 }
 
-// CheckTimestamp fails with [pades.ErrLocks] if a strict extension with a timestamp would fail
-// once these empty fields of the file are signed.
-func CheckTimestamp(base io.ReaderAt, size int64, fields []string) error {
-	f, err := pdf.Open(base, size)
-	if err != nil {
-		return err
-	}
-	return pades.CheckTimestamp(f, fields)
-}
-
 // NewExtension lays an extension out. It verifies the signatures that are there, as
 // [Subjects] does, but those of unknown kinds, in the same single pass over the file that
 // computes what is to be stamped. It fails with [pades.ErrNothingToAdd] if there is nothing to do.

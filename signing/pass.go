@@ -166,7 +166,8 @@ func (p *Pass) look() error {
 	return nil
 }
 
-// CheckTimestamp is the function of that name for the newest revision.
+// CheckTimestamp fails with [pades.ErrLocks] if a strict extension with a timestamp would fail
+// once these empty fields of the newest revision are signed.
 func (p *Pass) CheckTimestamp(fields []string) error {
 	f, err := p.pass.File()
 	if err != nil {
