@@ -9,6 +9,7 @@ import (
 
 	"countersign/signing"
 	"countersign/signing/demopki"
+	"countersign/signing/keys/ca"
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 	"countersign/signing/revocation"
@@ -134,6 +135,19 @@ func TestGaps(t *testing.T) {
 		check(t, err)
 		e := w.exhibit(t, out, 0, wanted{field: "Theirs", level: "B-T"})
 		e.gaps = map[string]string{"pyHanko": "hybrid-reference files"}
+		judged(t, e)
+	})
+	t.Run("issuer not named", func(t *testing.T) { // a daemon without keys.signing_ca.issuer_url
+		w := newWorld(t, time.Now, demopki.P256)
+		var err error
+		w.oneUse, err = ca.New(ca.Options{Key: w.pki.CA})
+		check(t, err)
+		out, name, err := w.signAfter(t, inputs["table"].pdf, oneUse)
+		check(t, err)
+		out, _, err = w.extend(out, "B-LTA", revocation.Data{})
+		check(t, err)
+		e := w.exhibit(t, out, 1, wanted{field: name, level: "B-LTA"})
+		e.gaps = map[string]string{"EU DSS": "Status:TOTAL_PASSED Reason: Errors:[] Warnings:[BBB_XCV_AIA_PRES_ANS"}
 		judged(t, e)
 	})
 	t.Run("timestamp under a lock", func(t *testing.T) {

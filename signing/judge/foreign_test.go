@@ -49,6 +49,9 @@ var foreigners = []foreigner{
 // Only pyHanko makes FieldMDP, only DSS draws.
 var (
 	byPyHankoOnly = []foreigner{
+		{name: "approval", sample: "AES-256", level: "B-T"},
+		{name: "P=2", sample: "AES-128", level: "B-LTA", certify: 2},
+		{name: "approval", sample: "RC4-128", level: "B-B"},
 		{name: "FieldMDP all", sample: "form", level: "B-T", lock: &foreignLock{"All", nil}, refused: pdf.ReasonLocked},
 		{name: "FieldMDP include", sample: "form", level: "B-T", lock: &foreignLock{"Include", []string{"Price"}}},
 		{name: "FieldMDP include ours", sample: "form", level: "B-T", lock: &foreignLock{"Include", []string{"Price", "Signature1"}}, refused: pdf.ReasonLocked},
@@ -133,7 +136,7 @@ func (f foreigner) judged(t *testing.T, w *world, base sample) {
 	if t.Failed() {
 		t.Fatal("the file is not good before we touch it")
 	}
-	out, name, err := w.signAfter(t, theirs)
+	out, name, err := w.signAfter(t, theirs, oneUse)
 	if no, ok := errors.AsType[*pdf.RefusedError](err); ok && no.Reason == f.refused && no.Detail != "" {
 		return
 	}
@@ -164,11 +167,11 @@ func (f foreigner) gaps(base sample, last bool) map[string]string {
 }
 
 // signAfter adds our signature to a file, and returns its field's name.
-func (w *world) signAfter(t testing.TB, theirs []byte) (out []byte, name string, err error) {
+func (w *world) signAfter(t testing.TB, theirs []byte, kind demopki.Algorithm) (out []byte, name string, err error) {
 	r0, names, err := prepare(theirs, pades.FieldSpec{Name: "Signature1"})
 	if err != nil {
 		return nil, "", err
 	}
-	out, err = w.sign(r0, w.key(t, demopki.P256), signing.Params{Field: names[0]}, "B-T")
+	out, err = w.sign(r0, w.key(t, kind), signing.Params{Field: names[0]}, "B-T")
 	return out, names[0], err
 }

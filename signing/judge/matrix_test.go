@@ -15,6 +15,7 @@ import (
 	"countersign/signing/pades"
 	"countersign/signing/pdf"
 	"countersign/signing/revocation"
+	"countersign/signing/stamp"
 )
 
 // noon is the time of the tests that need no other.
@@ -59,10 +60,21 @@ type combination struct {
 	kind    keyKind
 	level   string
 	certify int
+	visible bool
 }
 
 func (c combination) String() string {
-	return fmt.Sprintf("%s, %s, %s, certify %d", c.sample.name, c.kind, c.level, c.certify)
+	s := fmt.Sprintf("%s, %s, %s, certify %d", c.sample.name, c.kind, c.level, c.certify)
+	if c.visible {
+		s += ", visible"
+	}
+	return s
+}
+
+// look is what a visible signature shows, and its field's place.
+func look() (pades.Appearance, *pades.Place) {
+	text := stamp.Facts{Name: "Zoë (Test)", Reason: "Agreed", Location: "Łódź", Time: noon()}.Text()
+	return text, &pades.Place{Page: 1, Area: pdf.Area{X: 60, Y: 60, W: 200, H: 60}}
 }
 
 var (
@@ -77,7 +89,7 @@ func combinations(t testing.TB, n int) []combination {
 		for _, k := range kinds {
 			for _, l := range levels {
 				for certify := range 4 {
-					all = append(all, combination{s, k, l, certify})
+					all = append(all, combination{sample: s, kind: k, level: l, certify: certify})
 				}
 			}
 		}
@@ -89,7 +101,9 @@ func combinations(t testing.TB, n int) []combination {
 	}
 	var picked []combination
 	for i := range min(n, len(all)) {
-		picked = append(picked, all[i*step%len(all)])
+		c := all[i*step%len(all)]
+		c.visible = i%3 == 0
+		picked = append(picked, c)
 	}
 	return picked
 }
@@ -118,11 +132,15 @@ func TestMatrix(t *testing.T) {
 	w := newWorld(t, noon, demopki.P256)
 	for _, c := range combinations(t, fileCount(t, 40)) {
 		t.Run(c.String(), func(t *testing.T) {
-			r0, names, err := prepare(c.sample.pdf, pades.FieldSpec{Name: "Signature1"})
+			p := signing.Params{Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)", PSS: c.kind.pss}
+			field := pades.FieldSpec{Name: "Signature1"}
+			if c.visible {
+				p.Appearance, field.Place = look()
+			}
+			r0, names, err := prepare(c.sample.pdf, field)
 			check(t, err)
-			out, err := w.sign(r0, w.key(t, c.kind.algorithm), signing.Params{
-				Field: names[0], Certification: c.certify, Reason: "Agreed", Name: "Zoë (Test)", PSS: c.kind.pss,
-			}, c.level)
+			p.Field = names[0]
+			out, err := w.sign(r0, w.key(t, c.kind.algorithm), p, c.level)
 			check(t, err)
 			timestamps := 0
 			if c.level == "B-LT" || c.level == "B-LTA" {
@@ -142,17 +160,24 @@ func sealLock() *pades.FieldLock {
 }
 
 // TestChain: a seal at P=2, two signers, and an extension; after each step all signatures
-// have full marks.
+// have full marks. Every second file has them visible.
 func TestChain(t *testing.T) {
 	w := newWorld(t, noon, demopki.P256)
 	for i, s := range samples(t) {
 		t.Run(s.name, func(t *testing.T) {
-			cur, names, err := prepare(s.pdf, pades.FieldSpec{Name: "Seal", Lock: sealLock()},
-				pades.FieldSpec{Name: "Signature1"}, pades.FieldSpec{Name: "Signature2"})
+			specs := []pades.FieldSpec{{Name: "Seal", Lock: sealLock()}, {Name: "Signature1"}, {Name: "Signature2"}}
+			var text pades.Appearance
+			for j := range specs {
+				if i%2 == 1 {
+					text, specs[j].Place = look()
+					specs[j].Place.Area.Y += 80 * float64(j)
+				}
+			}
+			cur, names, err := prepare(s.pdf, specs...)
 			check(t, err)
 			var want []wanted
 			for j, kind := range []demopki.Algorithm{demopki.P256, demopki.RSA2048, oneUse} {
-				p := signing.Params{Field: names[j]}
+				p := signing.Params{Field: names[j], Appearance: text}
 				if j == 0 {
 					p.Certification = 2
 				}
