@@ -101,14 +101,22 @@ func newDaemon(cfg *configs.Config, log *slog.Logger) (*daemon, error) {
 		return nil, errors.Join(err, d.store.Close())
 	}
 	d.intake = &intake{engine: d.engine, blobs: blobStore}
-	for _, box := range cfg.Mailboxes {
-		r, err := newReader(box, cfg, log)
+	if err := d.addReaders(); err != nil {
+		return nil, errors.Join(err, d.store.Close())
+	}
+	return d, nil
+}
+
+// addReaders makes a reader for each mailbox.
+func (d *daemon) addReaders() error {
+	for _, box := range d.cfg.Mailboxes {
+		r, err := newReader(box, d.cfg, d.log)
 		if err != nil {
-			return nil, errors.Join(err, d.store.Close())
+			return err
 		}
 		d.readers = append(d.readers, r)
 	}
-	return d, nil
+	return nil
 }
 
 func mailboxes(cfg *configs.Config) []engine.Mailbox {
