@@ -53,7 +53,7 @@ func TestContractFlow(t *testing.T) {
 	if !bytes.Contains(signed, []byte("/P 2")) || !bytes.Contains(signed, []byte("/DocMDP")) {
 		t.Error("the seal does not certify with P=2")
 	}
-	if bytes.Count(signed, []byte("/FieldMDP")) != 3 || !bytes.Contains(signed, []byte("/Fields [(Seal) (Signature1) (Signature2)]")) {
+	if bytes.Count(signed, []byte("/FieldMDP")) != 3 || !bytes.Contains(signed, []byte("/Fields [(DocTimeStamp) (DocTimeStamp_2) (Seal) (Signature1) (Signature2)]")) {
 		t.Error("the signatures do not lock their own fields, the last one all")
 	}
 	r := tn.reaches(mailflow.StateCompleted)
