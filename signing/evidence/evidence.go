@@ -78,7 +78,8 @@ type Client struct {
 	lastOK  time.Time
 	largest int // bytes of the largest token seen
 	last    timestamp.Token
-	health  []Health // of each authority
+	health  []Health    // of each authority
+	sized   []time.Time // when each was last asked how large its tokens are; see measure
 }
 
 // New checks the options; it tells all wrong URLs at once and sends nothing.
@@ -116,6 +117,7 @@ func New(o Options) (*Client, error) {
 	for _, t := range o.TSAs {
 		c.health = append(c.health, Health{URL: redacted(t.URL)})
 	}
+	c.sized = make([]time.Time, len(o.TSAs))
 	return c, nil
 }
 
@@ -276,7 +278,8 @@ func (c *Client) TokenRoom() int {
 }
 
 // Probe asks for a real timestamp over a random digest, so that LastOK and
-// TokenRoom are right before something is signed.
+// TokenRoom are right before something is signed. Authorities that have not stamped yet are
+// asked, too: room for a signature cannot be made any more when one of them steps in.
 func (c *Client) Probe(ctx context.Context) error {
 	digest := make([]byte, crypto.SHA256.Size())
 	if _, err := io.ReadFull(c.opts.Rand, digest); err != nil {
@@ -285,7 +288,47 @@ func (c *Client) Probe(ctx context.Context) error {
 	if _, err := c.TimestampDigest(ctx, digest, crypto.SHA256); err != nil {
 		return fmt.Errorf("timestamp probe: %w", err)
 	}
+	c.measure(ctx, digest)
 	return nil
+}
+
+// How long Probe waits for those that only stand by, and when one that failed is asked again.
+const (
+	measureTimeout = 3 * time.Second
+	measureAgain   = time.Hour
+)
+
+// measure learns how large the tokens are of those authorities that never stamped. What goes
+// wrong is told by Health alone.
+func (c *Client) measure(ctx context.Context, digest []byte) {
+	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, i := range c.unmeasured() {
+		wg.Go(func() {
+			tsa := c.opts.TSAs[i]
+			t, err := c.ask(ctx, tsa, timestamp.Request{Hash: crypto.SHA256, Digest: digest, Policy: tsa.Policy})
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.noteHealth(i, err)
+			c.largest = max(c.largest, len(t.DER))
+		})
+	}
+}
+
+// unmeasured lists the authorities to measure, each of which is then taken to be asked now.
+func (c *Client) unmeasured() (list []int) {
+	now := c.opts.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.opts.TSAs {
+		if c.health[i].LastOK.IsZero() && now.Sub(c.sized[i]) >= measureAgain {
+			c.sized[i] = now
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 func redacted(raw string) string {

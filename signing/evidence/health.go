@@ -41,15 +41,21 @@ func (c *Client) Authority() (revocation.Subject, bool) {
 
 // note remembers the outcome of asking authority i.
 func (c *Client) note(i int, t timestamp.Token, err error) {
-	now := c.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := &c.health[i]
+	if c.noteHealth(i, err); err == nil {
+		c.lastOK = c.health[i].LastOK
+		c.last, c.largest = t, max(c.largest, len(t.DER))
+	}
+}
+
+// noteHealth is the part of note that an authority standing by has, too. The caller holds
+// the lock.
+func (c *Client) noteHealth(i int, err error) {
+	h, now := &c.health[i], c.opts.Now()
 	if err != nil {
 		h.LastFail, h.Err, h.Fails = now, err, h.Fails+1
 		return
 	}
 	h.LastOK, h.Fails = now, 0
-	c.lastOK = now
-	c.last, c.largest = t, max(c.largest, len(t.DER))
 }

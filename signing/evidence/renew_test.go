@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"crypto"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -88,5 +89,47 @@ func TestCurrentNoMore(t *testing.T) {
 	h.server.SetMode(demopki.OCSP, demopki.Honest)
 	if _, err := h.fetcher(t, nil).Gather(t.Context(), authority, stored); err != nil {
 		t.Errorf("responders that tell nothing about what has ended: %v", err)
+	}
+}
+
+// TestRoomForThoseStandingBy: the room for a token is enough for that of any authority that may
+// step in, though the first one stamps; and who is asked how large its tokens are is not the
+// one whose certificate is to be proven.
+func TestRoomForThoseStandingBy(t *testing.T) {
+	h := newHouse(t, demopki.Options{})
+	other, err := demopki.Make(demopki.Options{Now: now, Organisation: "Other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second, third := h.pki.TSA(h.now), other.TSA(h.now), other.TSA(h.now)
+	second.SetMode(demopki.LargeToken)
+	third.SetMode(demopki.Down)
+	var o Options
+	for _, tsa := range []*demopki.TSA{first, second, third} {
+		front := httptest.NewServer(tsa)
+		t.Cleanup(front.Close)
+		o.TSAs = append(o.TSAs, TSA{URL: front.URL})
+	}
+	o.Now = h.now
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := c.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, _ := c.Authority(); !a.Certs[0].Equal(h.pki.Timestamps.Chain()[0]) {
+		t.Errorf("the authority is %q", a.Certs[0].Subject)
+	}
+	room := c.TokenRoom()
+	first.SetMode(demopki.Down)
+	token, err := c.Timestamp(t.Context(), []byte("signature"), crypto.SHA256)
+	if err != nil || len(token.DER) > room || len(token.DER) < 10<<10 {
+		t.Errorf("a token of %d bytes, room for %d; %v", len(token.DER), room, err)
+	}
+	if first.Served() != 4 || second.Served() != 2 || third.Served() != 1 {
+		t.Errorf("they were asked %d, %d and %d times", first.Served(), second.Served(), third.Served())
 	}
 }
