@@ -2,6 +2,7 @@ package configs
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -235,6 +236,9 @@ func (k checker) timestamps() {
 		}
 		if (t.Username == "") != (t.PasswordFile == "") {
 			k.near(path+"url", "give both username and password_file, or neither")
+		}
+		if _, err := x509.ParseOID(t.Policy); t.Policy != "" && err != nil {
+			k.near(path+"policy", "%q is not an object identifier; write for example 1.3.6.1.4.1.601.10.3.1, or leave it out", t.Policy)
 		}
 	}
 }

@@ -91,12 +91,13 @@ type TSA struct {
 	CAFile       string         `yaml:"ca_file" default:"the system's" doc:"PEM file of the CAs to trust for the connection instead."`
 	Username     string         `yaml:"username" doc:"Login, if the service wants one."`
 	PasswordFile string         `yaml:"password_file" doc:"File with the password."`
+	Policy       string         `yaml:"policy" default:"the authority's" doc:"Policy to ask for, as an OID like 1.2.3.4; a timestamp under another one is not taken."`
 }
 
 // Evidence is how the status of certificates is found out.
 type Evidence struct {
 	Allow []string `yaml:"allow" doc:"Hosts, addresses and networks (10.1.0.0/16) that may be asked although they are not public, such as the responder of your own CA. All other private addresses are refused, as foreign certificates could name any."`
-	Trust string   `yaml:"trust" default:"any root that comes with a certificate" doc:"PEM file of the roots at which the paths of all certificates must end."`
+	Trust string   `yaml:"trust" default:"any root that comes with a certificate" doc:"PEM file of the roots at which the paths of all certificates must end, those of timestamps too."`
 }
 
 // Secrets is where the master secret is.

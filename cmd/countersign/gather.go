@@ -20,13 +20,11 @@ type gatherer struct{ fetcher *evidence.Fetcher }
 // addresses that certificates name for all else.
 func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 	o := evidence.FetcherOptions{Allow: cfg.Evidence.Allow}
-	if cfg.Evidence.Trust != "" {
-		roots, err := readRoots(cfg.Evidence.Trust)
-		if err != nil {
-			return gatherer{}, fmt.Errorf("evidence.trust: %w", err)
-		}
-		o.Roots = roots
+	roots, err := evidenceFlags{Trust: trustFiles(cfg)}.roots()
+	if err != nil {
+		return gatherer{}, fmt.Errorf("evidence.trust: %w", err)
 	}
+	o.Roots = roots
 	if issuer != nil {
 		o.Sources = []evidence.Source{issuer.prove}
 	}
@@ -35,6 +33,14 @@ func newGatherer(cfg *configs.Config, issuer *caIssuer) (gatherer, error) {
 		return gatherer{}, fmt.Errorf("evidence.allow: %w", err)
 	}
 	return gatherer{f}, nil
+}
+
+// trustFiles lists the files with the roots that the configuration trusts.
+func trustFiles(cfg *configs.Config) []string {
+	if cfg.Evidence.Trust == "" {
+		return nil
+	}
+	return []string{cfg.Evidence.Trust}
 }
 
 // prove is an evidence.Source: our own CA tells of its one-use certificates.

@@ -5,10 +5,12 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -87,8 +89,15 @@ type stamper struct {
 
 func newTimestamper(cfg *configs.Config) (*stamper, error) {
 	s := &stamper{all: map[string]evidence.TSA{}, clients: map[string]*evidence.Client{}}
+	trusted, err := evidenceFlags{Trust: trustFiles(cfg)}.rootPool()
+	if err != nil {
+		return nil, fmt.Errorf("evidence.trust: %w", err)
+	}
 	for i, t := range cfg.TSA {
-		tsa := evidence.TSA{URL: t.URL, Timeout: time.Duration(t.Timeout), Username: t.Username}
+		tsa := evidence.TSA{URL: t.URL, Timeout: time.Duration(t.Timeout), Username: t.Username, Roots: trusted}
+		if tsa.Policy, err = policyOf(t.Policy); err != nil {
+			return nil, fmt.Errorf("tsa[%d].policy: %w", i, err)
+		}
 		if t.PasswordFile != "" {
 			secret, err := file.Secret(t.PasswordFile)
 			if err != nil {
@@ -110,6 +119,21 @@ func newTimestamper(cfg *configs.Config) (*stamper, error) {
 		}
 	}
 	return s, nil
+}
+
+// policyOf reads an object identifier; "" is none.
+func policyOf(text string) (oid asn1.ObjectIdentifier, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", text, err)
+		}
+		oid = append(oid, n)
+	}
+	return oid, nil
 }
 
 var errNoTSA = errors.New("no time-stamping authority is configured: add one under tsa")

@@ -89,6 +89,19 @@ func readRoots(path string) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
+// rootPool is roots for a time-stamping client; nil if none are given.
+func (f evidenceFlags) rootPool() (*x509.CertPool, error) {
+	roots, err := f.roots()
+	if err != nil || len(roots) == 0 {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range roots {
+		pool.AddCert(c)
+	}
+	return pool, nil
+}
+
 // A prover gets timestamps and evidence.
 type prover struct {
 	client  *evidence.Client // nil: no timestamps
@@ -101,7 +114,11 @@ func (f evidenceFlags) newProver(level string) (prover, error) {
 	var p prover
 	var err error
 	if len(f.TSA) > 0 && level != "B-B" {
-		if p.client, err = evidence.New(evidence.Options{TSAs: tsas(f.TSA)}); err != nil {
+		trusted, err := f.rootPool()
+		if err != nil {
+			return p, err
+		}
+		if p.client, err = evidence.New(evidence.Options{TSAs: tsas(f.TSA, trusted)}); err != nil {
 			return p, fmt.Errorf("--tsa: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -131,10 +132,10 @@ func (c *signCmd) open(ctx context.Context) (*signJob, func(), error) {
 	return j, func() {}, err
 }
 
-func tsas(urls []string) []evidence.TSA {
+func tsas(urls []string, trusted *x509.CertPool) []evidence.TSA {
 	var list []evidence.TSA
 	for _, u := range urls {
-		list = append(list, evidence.TSA{URL: u})
+		list = append(list, evidence.TSA{URL: u, Roots: trusted})
 	}
 	return list
 }
