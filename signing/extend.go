@@ -63,6 +63,28 @@ func Subjects(r io.ReaderAt, size int64) ([]revocation.Subject, revocation.Data,
 	return v.subjects(), known, nil
 }
 
+// ForeignSubjects is [Subjects] for a file that others signed before us: signatures of kinds that cannot
+// be extended are not refused but named in others, as Subject.What names them.
+func ForeignSubjects(r io.ReaderAt, size int64) (subjects []revocation.Subject, known revocation.Data, others []string, err error) {
+	f, err := pdf.Open(r, size)
+	if err != nil {
+		return nil, known, nil, err
+	}
+	v, err := verifyAll(f)
+	if err != nil {
+		return nil, known, nil, err
+	}
+	if known, err = pades.ReadDSS(f); err != nil {
+		return nil, known, nil, err
+	}
+	for i := range v.all {
+		if v.all[i].foreign() {
+			others = append(others, v.all[i].what())
+		}
+	}
+	return v.subjects(), known, others, nil
+}
+
 // SubjectsOf returns what a signature just made needs evidence for: its signer and, if
 // it has a timestamp, the authority.
 func SubjectsOf(in Intent, p Proof) ([]revocation.Subject, error) {
@@ -82,6 +104,19 @@ func SubjectsOf(in Intent, p Proof) ([]revocation.Subject, error) {
 		s.token = &t
 	}
 	return s.subjects(), nil
+}
+
+// AuthorityOf returns what the authority that made a token needs evidence for. It is to be in the
+// file before the token of a document timestamp is, as nothing follows that.
+func AuthorityOf(token []byte) (revocation.Subject, error) {
+	t, err := timestamp.ParseToken(token)
+	if err != nil {
+		return revocation.Subject{}, fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	s := signed{subFilter: subFilterDocStamp, token: &t}
+	all := s.subjects()
+	all[0].What = "the time-stamping authority"
+	return all[0], nil
 }
 
 // CheckExtendable fails if a signature that is in a file already would make [NewExtension]

@@ -159,10 +159,8 @@ func (s *signed) verify(digest []byte) error {
 // there are.
 func (s *signed) subjects() []revocation.Subject {
 	var out []revocation.Subject
-	what := fmt.Sprintf("the signature in field %q", s.field)
-	if s.subFilter == subFilterDocStamp {
-		what = fmt.Sprintf("the document timestamp in field %q", s.field)
-	} else {
+	what := s.what()
+	if s.subFilter != subFilterDocStamp {
 		out = append(out, revocation.Subject{What: what, Certs: s.certs, At: s.time()})
 		what = "the timestamp of " + what
 	}
@@ -172,6 +170,14 @@ func (s *signed) subjects() []revocation.Subject {
 		out = append(out, revocation.Subject{What: what, Certs: certs, At: s.token.Time, TimeStamping: true})
 	}
 	return out
+}
+
+// what names it in messages.
+func (s *signed) what() string {
+	if s.subFilter == subFilterDocStamp {
+		return fmt.Sprintf("the document timestamp in field %q", s.field)
+	}
+	return fmt.Sprintf("the signature in field %q", s.field)
 }
 
 func (s *signed) time() time.Time {
@@ -200,12 +206,15 @@ func (v *verified) checkKinds() error {
 	return nil
 }
 
-// subjects returns those of all signatures. One without a timestamp of its own is proven
+// subjects returns those of all signatures of known kinds. One without a timestamp of its own is proven
 // by the first document timestamp behind it. A timestamp without one behind it will be proven by
 // the one that comes next.
 func (v *verified) subjects() []revocation.Subject {
 	var out []revocation.Subject
 	for i := range v.all {
+		if v.all[i].foreign() {
+			continue
+		}
 		own := v.all[i].subjects()
 		later := slices.IndexFunc(v.all[i+1:], func(s signed) bool { return s.subFilter == subFilterDocStamp })
 		for j := range own {

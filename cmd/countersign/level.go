@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -230,11 +231,11 @@ type extension struct {
 	data  revocation.Data
 }
 
-// layOut fills in the increment and its token. Should another authority step in whose
-// tokens are larger, the increment is made anew, with room for them.
+// layOut fills in the increment and its token. Should another authority step in, whose
+// tokens are larger or whose certificate is not proven yet, the increment is made anew.
 func (p prover) layOut(ctx context.Context, e *extended, in extension) (err error) {
 	params := signing.ExtensionParams{Data: in.data, Strict: p.strict}
-	for range 2 {
+	for range 3 {
 		if in.level != "B-LT" {
 			params.TokenRoom = p.client.TokenRoom()
 		}
@@ -242,11 +243,34 @@ func (p prover) layOut(ctx context.Context, e *extended, in extension) (err erro
 			return err
 		}
 		e.token, err = p.client.TimestampDigest(ctx, e.x.Digest, crypto.SHA256)
-		if err != nil || len(e.token.DER) <= params.TokenRoom {
+		if err != nil {
+			return err
+		}
+		proved := true
+		if in.level == "B-LTA" {
+			if proved, err = p.proveStamp(ctx, e.token.DER, &params.Data); err != nil {
+				return err
+			}
+		}
+		if proved && len(e.token.DER) <= params.TokenRoom {
 			return err
 		}
 	}
 	return nil
+}
+
+// proveStamp adds what proves the authority that made a token, unless it is in data already.
+func (p prover) proveStamp(ctx context.Context, token []byte, data *revocation.Data) (already bool, err error) {
+	s, err := signing.AuthorityOf(token)
+	if err != nil || p.fetcher == nil {
+		return true, err
+	}
+	if slices.ContainsFunc(data.Certs, func(der []byte) bool { return bytes.Equal(der, s.Certs[0].Raw) }) {
+		return true, nil
+	}
+	more, err := p.gather(ctx, []revocation.Subject{s}, *data)
+	data.Add(more)
+	return false, err
 }
 
 // inScratch runs write with a directory beside out, and moves the file whose path it returns

@@ -185,3 +185,39 @@ func TestLargerToken(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAuthorityIsProven: what proves an authority is in the increment with its timestamp, though
+// nobody knew before who would stamp.
+func TestAuthorityIsProven(t *testing.T) {
+	mux := http.NewServeMux()
+	url, stop, err := serveLoopback("127.0.0.1:0", mux)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	pki, err := demopki.Make(demopki.Options{Now: time.Now(), Organisation: "Acme", URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/", pki.Server(time.Now))
+	dir := t.TempDir()
+	in, signed, out := filepath.Join(dir, "in.pdf"), filepath.Join(dir, "signed.pdf"), filepath.Join(dir, "out.pdf")
+	if err := os.WriteFile(in, samplePDF("Sample"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if code := run([]string{"sign", "--demo", "--level", "B-B", in, signed}, &said, &said); code != exitYes {
+		t.Fatal(said.String())
+	}
+	p, err := evidenceFlags{TSA: []string{url + "/tsa"}, AllowPrivate: []string{"127.0.0.1"}}.newProver("B-LTA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.extend(t.Context(), "B-LTA", signed, out, revocation.Data{})
+	if err != nil || e.x.Added.Certs != 3 || e.x.Added.OCSPs != 1 {
+		t.Errorf("added %+v, %v", e.x.Added, err)
+	}
+	if err := verdict(out, 1, ""); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -91,20 +92,24 @@ type options struct {
 // and people who answer them. Nothing happens but by its methods, at the time of
 // its clock.
 type house struct {
-	t      testing.TB
-	opts   options
-	clock  *clock
-	store  *storetest.Faulty
-	mem    *memstore.Store
-	bolt   *boltstore.Store
-	blobs  *blobs.Store
-	dir    string
-	relay  *relay
-	pki    *demopki.Server
-	tsa    *demopki.TSA
-	config engine.Config
-	engine *engine.Engine
-	log    *syncBuffer
+	t     testing.TB
+	opts  options
+	clock *clock
+	store *storetest.Faulty
+	mem   *memstore.Store
+	bolt  *boltstore.Store
+	blobs *blobs.Store
+	dir   string
+	relay *relay
+	pki   *demopki.Server
+	tsa   *demopki.TSA
+	// authority is the certificate that tsa signs with.
+	authority *x509.Certificate
+	tsaURL    string
+	root      *x509.Certificate
+	config    engine.Config
+	engine    *engine.Engine
+	log       *syncBuffer
 
 	// mailbox holds mails that the engine has not taken in yet; incoming names
 	// every mail that came, by its blob.
@@ -150,7 +155,8 @@ func newHouse(t testing.TB, o options) *house {
 	must(t, err)
 	h.pki = pki.Server(h.clock.Now)
 	mux.Handle("/", h.pki)
-	h.tsa = h.pki.TSA
+	h.root = pki.Root.Chain()[0]
+	h.tsa, h.authority, h.tsaURL = h.pki.TSA, pki.Timestamps.Chain()[0], server.URL+"/tsa"
 	client, err := evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: server.URL + "/tsa"}}, Now: h.clock.Now})
 	must(t, err)
 	fetcher, err := evidence.NewFetcher(evidence.FetcherOptions{Allow: []string{"127.0.0.1"}, Now: h.clock.Now})

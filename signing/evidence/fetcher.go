@@ -197,9 +197,12 @@ func worst(errs []error) error {
 	return errs[0]
 }
 
-// paths builds the paths of a subject, fetching issuers that are missing.
+// paths builds the paths of a subject, fetching issuers that are missing. Those along the certificates
+// that came with the subject come first, whatever others are known: the known ones are from
+// files, where a crowd of the same name may hide the right one.
 func (f *Fetcher) paths(ctx context.Context, s revocation.Subject, known revocation.Data) ([]certpath.Path, error) {
 	req := certpath.Request{Leaf: s.Certs[0], Pool: s.Certs[1:], Roots: f.opts.Roots, At: s.At, TimeStamping: s.TimeStamping}
+	own, _ := certpath.Build(req)
 	for _, der := range known.Certs {
 		if c, err := x509.ParseCertificate(der); err == nil && len(req.Pool) < certpath.MaxPool {
 			req.Pool = append(req.Pool[:len(req.Pool):len(req.Pool)], c)
@@ -209,6 +212,9 @@ func (f *Fetcher) paths(ctx context.Context, s revocation.Subject, known revocat
 	var failed []error
 	for {
 		paths, err := certpath.Build(req)
+		if len(own) > 0 {
+			return firstPaths(own, paths), nil
+		}
 		var missing *certpath.MissingError
 		if !errors.As(err, &missing) {
 			return paths, err
@@ -220,6 +226,17 @@ func (f *Fetcher) paths(ctx context.Context, s revocation.Subject, known revocat
 		}
 		req.Pool = append(req.Pool[:len(req.Pool):len(req.Pool)], more...)
 	}
+}
+
+// firstPaths joins paths, each once.
+func firstPaths(first, more []certpath.Path) []certpath.Path {
+	for _, p := range more {
+		same := func(q certpath.Path) bool { return slices.EqualFunc(p.Certs, q.Certs, (*x509.Certificate).Equal) }
+		if !slices.ContainsFunc(first, same) {
+			first = append(first, p)
+		}
+	}
+	return first
 }
 
 // issuers fetches the certificates that the ends of incomplete paths name as those of
