@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"countersign/mailflow"
 	"countersign/signing"
@@ -122,32 +124,51 @@ func (e *Engine) ownEvidence(ctx context.Context, a *mailflow.Attempt, in signin
 // timestamp will be the last thing in the file, and a validator that fetches nothing has no
 // other word about it.
 func (e *Engine) addOthers(ctx context.Context, r *mailflow.Request, base store.Blob, data *revocation.Data, ev *mailflow.Proved) error {
-	subjects, known, err := signing.Subjects(base, base.Size())
+	subjects, known, others, err := signing.ForeignSubjects(base, base.Size())
 	if err != nil {
 		return err
 	}
-	known.Add(*data)
+	ev.Unproved = others
+	// The store of a draft may be crowded with certificates in the name of our CAs.
+	ours := revocation.Data{Certs: slices.Clip(data.Certs), OCSPs: slices.Clip(data.OCSPs), CRLs: slices.Clip(data.CRLs)}
+	known.Add(ours)
+	limited, cancel := context.WithTimeoutCause(ctx, othersTimeout, fmt.Errorf("all of them together took more than %v", othersTimeout))
+	defer cancel()
 	for _, s := range subjects {
-		more, err := e.cfg.Evidence.Gather(ctx, []revocation.Subject{s}, known)
+		more, err := e.cfg.Evidence.Gather(limited, []revocation.Subject{s}, known)
 		data.Add(more)
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		default:
 			e.cfg.Log.Warn("no evidence for what was in the document before", "request", r.ID, "attempt", ev.Ref, "signature", s.What, "error", err)
 			ev.Unproved = append(ev.Unproved, s.What)
 		}
 	}
 	if s, ok := e.cfg.TSA.Authority(r.Terms.TSA); ok && r.Terms.Level == mailflow.LevelBLTA {
-		more, err := e.cfg.Evidence.Gather(ctx, []revocation.Subject{s}, known)
-		data.Add(more)
-		if err != nil {
-			return errNoEvidence(err)
-		}
+		return e.addAuthority(ctx, s, ours, data)
+	}
+	return nil
+}
+
+// othersTimeout is how long all that was in a document before may take together: a draft with
+// hundreds of signatures whose responders do not answer must not keep a worker for hours.
+const othersTimeout = 2 * time.Minute
+
+// addAuthority adds what proves an authority.
+func (e *Engine) addAuthority(ctx context.Context, s revocation.Subject, known revocation.Data, data *revocation.Data) error {
+	more, err := e.cfg.Evidence.Gather(ctx, []revocation.Subject{s}, known)
+	data.Add(more)
+	if err != nil {
+		return errNoEvidence(err)
 	}
 	return nil
 }
 
 // extend writes the lasting revision and checks it as it then stands on the disk.
 func (e *Engine) extend(ctx context.Context, r *mailflow.Request, base store.Blob, params signing.ExtensionParams, ev *mailflow.Proved) error {
-	x, err := signing.NewExtension(base, base.Size(), params)
+	x, stamp, err := e.layOut(ctx, r.Terms.TSA, base, params)
 	if errors.Is(err, pades.ErrNothingToAdd) {
 		a, _, err := attemptOf(r, ev.Ref)
 		if err == nil {
@@ -158,11 +179,7 @@ func (e *Engine) extend(ctx context.Context, r *mailflow.Request, base store.Blo
 	if err != nil {
 		return err
 	}
-	var stamp Stamp
 	if x.Timestamped() {
-		if stamp, err = e.cfg.TSA.TimestampDigest(ctx, r.Terms.TSA, x.Digest, x.Hash); err != nil {
-			return fmt.Errorf("waiting for a time-stamping authority: %w", err)
-		}
 		ev.Lasts = stamp.Lasts.UTC()
 	}
 	res, err := e.finishExtension(base, x, stamp.DER)
@@ -172,6 +189,28 @@ func (e *Engine) extend(ctx context.Context, r *mailflow.Request, base store.Blo
 	}
 	ev.Result, ev.Size = mailflow.Blob(res.SHA256), res.Size
 	return err
+}
+
+// layOut lays an extension out and gets its timestamp. If another authority steps in than the one
+// that is proven in it, it is laid out anew.
+func (e *Engine) layOut(ctx context.Context, urls []string, base store.Blob, params signing.ExtensionParams) (x signing.Extension, stamp Stamp, err error) {
+	for range 3 { // those who answer by turns have few certificates
+		if x, err = signing.NewExtension(base, base.Size(), params); err != nil || !x.Timestamped() {
+			return x, stamp, err
+		}
+		if stamp, err = e.cfg.TSA.TimestampDigest(ctx, urls, x.Digest, x.Hash); err != nil {
+			return x, stamp, fmt.Errorf("waiting for a time-stamping authority: %w", err)
+		}
+		s, err := signing.AuthorityOf(stamp.DER)
+		if err != nil || slices.ContainsFunc(params.Data.Certs, func(der []byte) bool { return bytes.Equal(der, s.Certs[0].Raw) }) {
+			return x, stamp, err
+		}
+		if err := e.addAuthority(ctx, s, revocation.Data{}, &params.Data); err != nil {
+			return x, stamp, err
+		}
+		params.TokenRoom = e.cfg.TSA.Room(urls)
+	}
+	return x, stamp, nil
 }
 
 // finishExtension writes the extended file, reads it back and checks it.

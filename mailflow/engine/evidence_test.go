@@ -2,13 +2,17 @@ package engine_test
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"countersign/mailflow"
+	"countersign/signing"
 	"countersign/signing/demopki"
+	"countersign/signing/evidence"
 )
 
 // evidenceGone makes all that proves certificates fail in a way.
@@ -141,4 +145,39 @@ func TestBrokenForeignSignature(t *testing.T) {
 	other.settle(time.Hour)
 	other.wantState(mailflow.StateAsking)
 	other.tells(ann, mailflow.LetterAsk, "does not hold")
+}
+
+// TestAnotherAuthorityStamps: another authority than before stamps the document. What proves it
+// is in the file, though its timestamp is the last thing there.
+func TestAnotherAuthorityStamps(t *testing.T) {
+	h := newHouse(t, options{})
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	other, err := demopki.Make(demopki.Options{Now: opening, Organisation: "Other", URL: server.URL})
+	must(t, err)
+	mux.Handle("/", other.Server(h.clock.Now))
+	client, err := evidence.New(evidence.Options{TSAs: []evidence.TSA{{URL: h.tsaURL}, {URL: server.URL + "/tsa"}}, Now: h.clock.Now})
+	must(t, err)
+	h.config.TSA = stamper{client, h.clock}
+	h.restart()
+	h.afterStep = func(int) {
+		if h.stage(mailflow.SealSlot) == mailflow.StageEvidence {
+			h.tsa.SetMode(demopki.Down)
+		}
+	}
+	h.sends(notice())
+	h.settle(time.Hour)
+	h.wantState(mailflow.StateCompleted)
+	file := h.last(ann, mailflow.LetterResult).pdfs(t)[0]
+	subjects, known, err := signing.Subjects(bytes.NewReader(file), int64(len(file)))
+	must(t, err)
+	last := subjects[len(subjects)-1]
+	if !last.Certs[0].Equal(other.Timestamps.Chain()[0]) {
+		t.Fatalf("the document was stamped by %q", last.Certs[0].Subject)
+	}
+	if !slices.ContainsFunc(known.Certs, func(der []byte) bool { return bytes.Equal(der, last.Certs[0].Raw) }) || len(known.OCSPs) < 2 {
+		t.Errorf("%q is not proven: %d certificates, %d responses", last.Certs[0].Subject, len(known.Certs), len(known.OCSPs))
+	}
+	judgePDF(t, file, 1)
 }
