@@ -28,8 +28,9 @@ type Limits struct {
 	CPU    time.Duration // processor time in its life, to whole seconds
 }
 
-// DefaultLimits are more than ordinary documents need by far.
-var DefaultLimits = Limits{Memory: 400 << 20, CPU: 60 * time.Second}
+// DefaultLimits are more than ordinary documents need by far. With what the process
+// starts with, it stays below 200 MB whatever the document.
+var DefaultLimits = Limits{Memory: 160 << 20, CPU: 60 * time.Second}
 
 // Bounds of the messages between parent and child.
 const (

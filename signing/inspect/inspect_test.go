@@ -425,3 +425,11 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 }
+
+// TestDefaultMemory: hostile documents get no more than 200 MB, of which the process has
+// up to 40 MB resident before it reads anything.
+func TestDefaultMemory(t *testing.T) {
+	if m := inspect.DefaultLimits.Memory; m > 160<<20 {
+		t.Errorf("%d MB", m>>20)
+	}
+}

@@ -153,6 +153,9 @@ func (p *Pool) ask(ctx context.Context, c *child, doc *io.SectionReader) (answer
 	c.documents++
 	switch {
 	case err == nil:
+		if !stop() { // it is being killed, too late for this document
+			c.documents = p.o.Documents
+		}
 		return a, nil
 	case ctx.Err() != nil:
 		return a, ctx.Err()
