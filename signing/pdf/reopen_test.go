@@ -3,26 +3,28 @@ package pdf
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 )
 
 // view is what must not depend on how a file was opened.
 func view(f *File) string {
-	out := fmt.Sprintf("%d %d %v %v %v %t %q\n", f.start, f.maxObject, f.odd != "", f.irregular != "", f.faulty != "", f.untyped, f.version)
+	var out strings.Builder
+	out.WriteString(fmt.Sprintf("%d %d %v %v %v %t %q\n", f.start, f.maxObject, f.odd != "", f.irregular != "", f.faulty != "", f.untyped, f.version))
 	for _, s := range f.sections {
-		out += fmt.Sprintf("section %d %v\n", s.offset, s.kind)
+		out.WriteString(fmt.Sprintf("section %d %v\n", s.offset, s.kind))
 	}
 	for _, s := range f.index {
-		out += fmt.Sprintf("%d to %d in %d\n", s.first, s.end, s.from.offset)
+		out.WriteString(fmt.Sprintf("%d to %d in %d\n", s.first, s.end, s.from.offset))
 	}
-	out += fmt.Sprintf("%s\n%s\n", f.Trailer().Raw(), f.Catalog().Value.Raw())
+	out.WriteString(fmt.Sprintf("%s\n%s\n", f.Trailer().Raw(), f.Catalog().Value.Raw()))
 	fields, err := f.SignatureFields()
-	out += fmt.Sprintf("%v %t\n", len(fields), err != nil)
+	out.WriteString(fmt.Sprintf("%v %t\n", len(fields), err != nil))
 	for n := range min(f.maxObject, 40) + 1 {
 		o, err := f.Object(Ref{Num: n})
-		out += fmt.Sprintf("%d %d %s %t\n", n, o.base, o.Value.Raw(), err != nil)
+		out.WriteString(fmt.Sprintf("%d %d %s %t\n", n, o.base, o.Value.Raw(), err != nil))
 	}
-	return out
+	return out.String()
 }
 
 // FuzzReopen: whatever is appended to a file, opening it again finds what opening it does.
