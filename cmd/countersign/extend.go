@@ -86,7 +86,7 @@ func (c *extendCmd) extend(ctx context.Context, r extending) (all []extended, pa
 	}
 	if c.Level == "B-LTA" && r.client != nil {
 		// The authority may have another certificate by now, of which the file must tell too.
-		if err := r.client.Probe(ctx); err != nil {
+		if err := withFlag(r.client.Probe(ctx)); err != nil {
 			return nil, "", err
 		}
 		if a, ok := r.client.Authority(); ok {

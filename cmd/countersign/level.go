@@ -167,7 +167,8 @@ func withFlag(err error) error {
 	if errors.Is(err, evidence.ErrForbidden) {
 		return fmt.Errorf("%w; to allow it, give --allow-private with the host or network", err)
 	}
-	if _, missing := errors.AsType[*certpath.MissingError](err); missing {
+	_, missing := errors.AsType[*certpath.MissingError](err)
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); missing || unknown {
 		return fmt.Errorf("%w; roots and missing certificates are given with --trust FILE", err)
 	}
 	return err
@@ -220,7 +221,7 @@ func (p prover) ready(ctx context.Context) error {
 	if p.client == nil || !p.client.LastOK().IsZero() {
 		return nil
 	}
-	return p.client.Probe(ctx)
+	return withFlag(p.client.Probe(ctx))
 }
 
 // An extension is what to add to which file.
