@@ -216,7 +216,7 @@ func TestFieldWithRules(t *testing.T) {
 		"/Lock << /Action /All >> /SV 9 0 R":             refused, // not a seed value dictionary
 		"/Lock 9 0 R":                                    `<< /Type /TransformParams /Action /Include /Fields [(a.b) (\(c\)) <FEFF00E9>] /V /1.2 >>`,
 		"/Lock << /Action /Include /Fields [(a) 7] >>":   refused,
-		"/Lock << /Action /Include /Fields [(\\200)] >>": refused,
+		"/Lock << /Action /Include /Fields [(\\237)] >>": refused,
 		"/Lock << /Action /Include /Fields [" + strings.Repeat("(a)", 1001) + "] >>": refused,
 	} {
 		base := document(t, "/AcroForm << /Fields [8 0 R] >>", "[8 0 R]",

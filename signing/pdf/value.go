@@ -259,8 +259,8 @@ func (v Value) Bytes() []byte {
 	return decodeLiteral(v.raw[1 : len(v.raw)-1])
 }
 
-// Text returns a text string (7.9.2.2) as UTF-8. PDFDocEncoding is read as
-// Latin-1, which is the same for all letters.
+// Text returns a text string (7.9.2.2) as UTF-8. What PDFDocEncoding leaves open
+// is read as Latin-1, so that no two names become the same.
 func (v Value) Text() string {
 	b := v.Bytes()
 	switch {
@@ -275,10 +275,22 @@ func (v Value) Text() string {
 	}
 	r := make([]rune, len(b))
 	for i, c := range b {
-		r[i] = rune(c)
+		switch r[i] = rune(c); {
+		case c >= 0x18 && c < 0x20:
+			r[i] = docEncodingLow[c-0x18]
+		case c >= 0x7f && c <= 0xa0:
+			r[i] = docEncodingHigh[c-0x7f]
+		}
 	}
 	return string(r)
 }
+
+// Where PDFDocEncoding (D.3) is not Latin-1: from 0x18 and from 0x7F on.
+var (
+	docEncodingLow  = []rune("\u02d8\u02c7\u02c6\u02d9\u02dd\u02db\u02da\u02dc")
+	docEncodingHigh = []rune("\u007f\u2022\u2020\u2021\u2026\u2014\u2013\u0192\u2044\u2039\u203a\u2212\u2030\u201e\u201c\u201d\u2018" +
+		"\u2019\u201a\u2122\ufb01\ufb02\u0141\u0152\u0160\u0178\u017d\u0131\u0142\u0153\u0161\u017e\u009f\u20ac")
+)
 
 // TextString writes s as a text string (7.9.2.2): a literal string for printable
 // ASCII, UTF-16BE in hexadecimal for all else.
