@@ -4,8 +4,8 @@
 //	go run ./signing/bench [-sizes 50KB,1MB,10MB,100MB] [-rounds 15] [-dir DIR] [-rss=false]
 //
 // Floor and signing take turns in the same run, from the same input file into new files
-// in the same directory; the tables show medians over all rounds, and the floor in percent
-// of ours. Time is that of the clock; CPU is the processor time of all threads, which
+// in the same directory; the tables show medians over all rounds, of small files those of
+// the fastest of many runs of a round, and the floor in percent of ours. Time is that of the clock; CPU is the processor time of all threads, which
 // says how many files a busy machine signs, however many cores it has. Each result was
 // read back and checked. The columns:
 //
@@ -179,36 +179,48 @@ func lasting(o options, scratch string) error {
 	return w.Flush()
 }
 
-// race lets the ways take turns and returns the median time and processor time of each.
-// A round of a fast one is many runs, so that the clock and the scheduler do not matter.
+// race lets the ways take turns, run by run, and returns the time and processor time of each:
+// the median over all rounds. A round of a fast one is many runs, of which the fastest counts, as
+// a busy machine and the scheduler can only add to it; processor time is that of all of them.
 func race(rounds int, out string, ways ...func() error) (wall, cpu []time.Duration, err error) {
 	const enough = 40 * time.Millisecond
 	walls, cpus := make([][]time.Duration, len(ways)), make([][]time.Duration, len(ways))
 	runs := 1
 	for round := range rounds + 1 {
-		for i, f := range ways {
-			var sum, used time.Duration
-			for range runs {
-				if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
+		fastest, used := make([]time.Duration, len(ways)), make([]time.Duration, len(ways))
+		for run := range runs {
+			for i, f := range ways {
+				took, busy, err := once(out, f)
+				if err != nil {
 					return nil, nil, err
 				}
-				start, before := time.Now(), processorTime()
-				if err := f(); err != nil {
-					return nil, nil, err
+				if used[i] += busy; run == 0 || took < fastest[i] {
+					fastest[i] = took
 				}
-				sum, used = sum+time.Since(start), used+processorTime()-before
 			}
-			if round > 0 { // the first one warms up
-				walls[i], cpus[i] = append(walls[i], sum/time.Duration(runs)), append(cpus[i], used/time.Duration(runs))
-			} else if i == 0 {
-				runs = int(max(1, enough/sum))
-			}
+		}
+		if round == 0 { // it warms up
+			runs = int(max(1, enough/fastest[0]))
+			continue
+		}
+		for i := range ways {
+			walls[i], cpus[i] = append(walls[i], fastest[i]), append(cpus[i], used[i]/time.Duration(runs))
 		}
 	}
 	for i := range ways {
 		wall, cpu = append(wall, median(walls[i])), append(cpu, median(cpus[i]))
 	}
 	return wall, cpu, nil
+}
+
+// once runs one way into a new file and returns its time and processor time.
+func once(out string, f func() error) (took, busy time.Duration, err error) {
+	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, 0, err
+	}
+	start, before := time.Now(), processorTime()
+	err = f()
+	return time.Since(start), processorTime() - before, err
 }
 
 func median(times []time.Duration) time.Duration {
