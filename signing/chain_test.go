@@ -287,13 +287,13 @@ func testLocked(t *testing.T, base []byte) {
 		"joined locks":           {first(0, "/Action /Include /Fields [(x)]", include("Signature1")), other, pdf.ReasonLocked},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := keys[0].calls
+			before := keys[0].calls.Load()
 			out, err := sign(t, c.base, keys[0], c.p)
 			re, refused := errors.AsType[*pdf.RefusedError](err)
 			if c.want == "" && err != nil || c.want != "" && (!refused || re.Reason != c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
-			if err != nil && keys[0].calls != before {
+			if err != nil && keys[0].calls.Load() != before {
 				t.Error("the key was asked")
 			}
 			if err == nil {

@@ -178,7 +178,7 @@ func TestPassFailsClosed(t *testing.T) {
 			}
 		}
 	}
-	if keys[1].calls != 0 {
+	if keys[1].calls.Load() != 0 {
 		t.Error("a foreign key was asked")
 	}
 	for _, base := range [][]byte{pdf.Sample("x", nil), large(t, 300<<10)} {

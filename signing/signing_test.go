@@ -57,8 +57,8 @@ func TestTicketOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if signed != 1 || used != 19 || key.calls != 1 {
-		t.Errorf("%d signatures, %d times used, %d calls of the key", signed, used, key.calls)
+	if signed != 1 || used != 19 || key.calls.Load() != 1 {
+		t.Errorf("%d signatures, %d times used, %d calls of the key", signed, used, key.calls.Load())
 	}
 }
 
@@ -68,7 +68,7 @@ func TestTicketAfterError(t *testing.T) {
 	in := newIntent(t, prepared(t), keys[0], 0)
 	ticket, err := signing.NewTicket(in)
 	check(t, err)
-	if _, err := ticket.Sign(t.Context(), keys[1]); err == nil || keys[1].calls != 0 {
+	if _, err := ticket.Sign(t.Context(), keys[1]); err == nil || keys[1].calls.Load() != 0 {
 		t.Errorf("a foreign key was asked: %v", err)
 	}
 	liar := &softKey{Signer: wrongSigner{keys[0].Signer, keys[1].Signer}, chain: keys[0].chain}

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,13 +42,13 @@ var (
 type softKey struct {
 	crypto.Signer
 	chain []*x509.Certificate
-	calls int
+	calls atomic.Int32
 }
 
 func (k *softKey) Chain() []*x509.Certificate { return k.chain }
 
 func (k *softKey) Sign(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	k.calls++
+	k.calls.Add(1)
 	return k.Signer.Sign(rand.Reader, digest, opts)
 }
 
